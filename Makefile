@@ -1,0 +1,56 @@
+# Every command sets up .venv from the lock (requirements.txt) first, if that has not been done.
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+READY := $(VENV)/.ready
+
+# A mirror beside the checkout is used if none is named.
+ifndef RAGKIT_MIRROR
+ifneq ($(wildcard ../shared/data/beir),)
+export RAGKIT_MIRROR := $(abspath ../shared/data)
+endif
+endif
+
+.PHONY: help setup demo test lab refresh lock lint clean
+
+help:
+	@echo "make demo     the comparison: two tables and build/report.html"
+	@echo "make test     unit tests, notebook guards, every notebook"
+	@echo "make lab      JupyterLab on notebooks/"
+	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
+	@echo "make lock     new versions    make lint     style checks"
+
+setup: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(v < (3, 11) and 'Python 3.11 or later is needed, this is %d.%d; try: make PYTHON=python3.12 …' % v[:2])"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c "open('$(READY)', 'w').close()"
+
+demo: $(READY)
+	$(BIN)/python -m ragkit demo --html build/report.html
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+refresh: $(READY)
+	$(BIN)/python -m tests.refresh
+
+lint: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --no-header \
+		--no-annotate --output-file requirements.txt
+
+clean:
+	rm -rf $(VENV) build

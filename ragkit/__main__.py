@@ -1,0 +1,160 @@
+"""`python -m ragkit`: doctor, search, compare, demo."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal, Sequence
+
+from ragkit.errors import RagkitError
+
+DEMO_MOVIES = ("dense", "colbert", "dense+colbert", "tokens")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, 1 if the doctor finds something missing, or 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except RagkitError as error:
+        print(f"ragkit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ragkit: interrupted; what was encoded so far is in the cache", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ragkit", description="Late-interaction retrieval, compared honestly.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    doctor = commands.add_parser("doctor", help="what is installed, which models and data are in reach")
+    doctor.set_defaults(command=_doctor)
+
+    search = commands.add_parser("search", help="one query against a collection")
+    _collection(search)
+    search.add_argument("query", metavar="QUERY")
+    search.add_argument("--system", default="colbert", metavar="S", help="dense, colbert, dense+colbert, … (default: colbert)")
+    search.add_argument("--limit", type=_positive, default=10, metavar="K", help="documents to show (default: 10)")
+    search.set_defaults(command=_search)
+
+    compare = commands.add_parser("compare", help="systems side by side on a judged collection")
+    _collection(compare)
+    compare.add_argument("--systems", default="dense,colbert,dense+colbert", metavar="S,S,…",
+                         help="of dense, colbert, tokens, and reranks such as dense+colbert or dense+tokens")
+    compare.add_argument("--html", type=Path, metavar="F", help="write a self-contained report")
+    compare.set_defaults(command=_compare)
+
+    demo = commands.add_parser("demo", help="the comparison on the movies and on SciFact, as one report")
+    demo.add_argument("--html", type=Path, default=Path("build/report.html"), metavar="F")
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _collection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("collection", metavar="COLLECTION", help="movies, scifact, or a folder with BEIR's layout")
+    parser.add_argument("--docs", type=_docs, metavar="N", help="documents: a number or 'all' (default: 1000 for scifact, else all)")
+    parser.add_argument("--depth", type=_positive, default=100, metavar="N", help="candidates of a rerank (default: 100)")
+    parser.add_argument("--where", metavar="WHERE", help="':memory:', a folder (Qdrant Edge) or a URL (default: QDRANT_URL, else Edge)")
+    parser.add_argument("--split", default="test", help="qrels to use (default: test)")
+    parser.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _docs(text: str) -> int | Literal["all"]:
+    return "all" if text == "all" else _positive(text)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from ragkit.doctor import can_run, examine
+
+    findings = examine()
+    for finding in findings:
+        print(f"{finding.status:<8} {finding.what:<40} {finding.detail}")
+    print("The lessons can run." if can_run(findings) else "Something is missing: see above.")
+    return 0 if can_run(findings) else 1
+
+
+def _search(options: argparse.Namespace) -> int:
+    from ragkit import System, Retriever, build_index, load_collection, load_encoder
+    from ragkit.show import table
+
+    system = System.parse(options.system)
+    dataset = load_collection(options.collection, options.docs, options.split)
+    encoders = {name: load_encoder(name) for name in system.vectors}
+    index, _ = build_index(dataset, encoders, options.where)
+    with index:
+        hits = Retriever(index, encoders, system, options.depth, options.limit).search(options.query)
+    titles = dict(zip(dataset.documents["doc_id"], dataset.documents["title"]))
+    rows = [
+        {"rank": rank, "doc_id": doc_id, "title": titles[doc_id], "score": score}
+        for rank, (doc_id, score) in enumerate(hits, 1)
+    ]
+    print(table(rows))
+    if options.json:
+        result = {"collection": dataset.name, "query": options.query, "system": system.name, "results": rows}
+        _write(options.json, json.dumps(result, indent=1, ensure_ascii=False))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from ragkit import compare, load_collection
+
+    dataset = load_collection(options.collection, options.docs, options.split)
+    comparison = compare(dataset, options.systems.split(","), options.depth, options.where)
+    _print(comparison)
+    if options.json:
+        _write(options.json, json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False))
+    if options.html:
+        from ragkit.report import render
+
+        _write(options.html, render([(dataset, comparison)]))
+        print(f"Report: {options.html}")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from ragkit import compare, load_beir, load_movies
+    from ragkit.report import render
+
+    pairs = []
+    for dataset, systems in ((load_movies(), DEMO_MOVIES), (load_beir("scifact"), DEMO_MOVIES[:3])):
+        print(f"Comparing {', '.join(systems)} on {dataset.name} …", flush=True)
+        pairs.append((dataset, compare(dataset, systems)))
+    for _, comparison in pairs:
+        print()
+        _print(comparison)
+    _write(options.html, render(pairs))
+    print(f"\nReport: {options.html}")
+    return 0
+
+
+def _print(comparison) -> None:
+    from ragkit.show import headline, table
+
+    print(headline(comparison))
+    print(table(comparison.table()))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        with os.fdopen(handle, "w", encoding="utf8") as file:
+            file.write(text + "\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RagkitError(f"{path} cannot be written ({error}); choose another place.") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""What a lesson needs, and whether it is here."""
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import psutil
+
+from ragkit import beir
+from ragkit.embedded import COLBERT, DENSE, FOLDERS, model_folder
+from ragkit.encoders import load_encoder
+from ragkit.errors import RagkitError
+from ragkit.paths import cache_dir
+
+PACKAGES = ("jupyterlab", "fastembed", "qdrant-client", "qdrant-edge-py", "pandas", "matplotlib", "ir-measures", "nbval")
+# Measured with `make demo` on SciFact's subset: room for the embeddings, the index and the models.
+NEED_DISK_GB, NEED_MEMORY_GB = 1.0, 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: status is "ok", "note" (a lesson is skipped or slower) or "missing"."""
+
+    status: str
+    what: str
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Return what is installed, which models and data are in reach, and what room there is."""
+    return [*_software(), *_models(), *_data(), *_room()]
+
+
+def can_run(findings: list[Finding]) -> bool:
+    """Return whether the lessons can run: nothing is missing."""
+    return not any(finding.status == "missing" for finding in findings)
+
+
+def _software():
+    ok = sys.version_info >= (3, 11)
+    yield Finding("ok" if ok else "missing", "python", platform.python_version() + ("" if ok else ", 3.11 or later needed"))
+    for name in PACKAGES:
+        try:
+            yield Finding("ok", name, version(name))
+        except PackageNotFoundError:
+            yield Finding("missing", name, "not installed; run: make setup")
+
+
+def _models():
+    for name in FOLDERS:
+        try:
+            yield Finding("ok", name, f"embedded, checksums match ({model_folder(name).name})")
+        except RagkitError as error:
+            yield Finding("missing", name, str(error))
+    for vectors, default in (("dense", DENSE), ("colbert", COLBERT)):
+        chosen = os.environ.get(f"RAGKIT_{vectors.upper()}_MODEL")
+        if chosen and chosen != default:
+            try:
+                load_encoder(vectors)
+                yield Finding("ok", chosen, f"chosen for {vectors}, in reach")
+            except RagkitError as error:
+                yield Finding("missing", chosen, str(error))
+
+
+def _data():
+    yield Finding("ok", "movies", "part of the checkout")
+    for name, manifest in beir.manifests().items():
+        place = beir.in_reach(name)
+        if place:
+            yield Finding("ok", name, f"read from {place}")
+        elif os.environ.get("RAGKIT_MIRROR"):
+            yield Finding("note", name, f"not in RAGKIT_MIRROR={os.environ['RAGKIT_MIRROR']} as a folder; tried there, then {manifest['url']}, on first use")
+        else:
+            yield Finding("note", name, f"will be downloaded on first use (2.8 MB) from {manifest['url']}")
+
+
+def _room():
+    disk, memory = shutil.disk_usage(cache_dir()).free / 1e9, psutil.virtual_memory().available / 1e9
+    enough = disk >= NEED_DISK_GB
+    yield Finding("ok" if enough else "missing", "disk", f"{disk:.1f} GB free at {cache_dir()}, {NEED_DISK_GB:.0f} GB needed")
+    yield Finding("ok" if memory >= NEED_MEMORY_GB else "note", "memory",
+                  f"{memory:.1f} GB available, {NEED_MEMORY_GB:.0f} GB wanted")
+    address = os.environ.get("QDRANT_URL")
+    yield Finding("ok", "engine", f"Qdrant server at {address} (QDRANT_URL)" if address else "Qdrant Edge, in this process")

@@ -1,0 +1,102 @@
+"""Qdrant Edge: the server's own engine in this process, in a folder."""
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import qdrant_edge as qe
+
+from ragkit.errors import RagkitError
+from ragkit.index_base import Index, VectorSpec
+
+_EXACT = qe.SearchParams(exact=True)
+
+
+class EdgeIndex(Index):
+    """An index in a folder; `temporary` folders are removed on close.
+
+    Opening a folder that holds an index of the same vectors and content continues it. `content`
+    is any text that stands for what is indexed.
+    """
+
+    def __init__(self, folder: Path, vectors: dict[str, VectorSpec], content: str = "", temporary: bool = False):
+        super().__init__(vectors)
+        self.folder, self.temporary = folder, temporary
+        self.engine = f"Qdrant Edge {version('qdrant-edge-py')}"
+        described = {
+            "vectors": {name: [spec.dim, spec.multivector] for name, spec in sorted(vectors.items())},
+            "content": content,
+        }
+        note = folder / "ragkit.json"
+        if not folder.exists() or not any(folder.iterdir()):
+            folder.mkdir(parents=True, exist_ok=True)
+            # The write-ahead log would store every vector twice; _flush() makes a batch durable instead.
+            config = qe.EdgeConfig(vectors={n: _params(spec) for n, spec in vectors.items()}, wal_enabled=False)
+            self._shard = qe.EdgeShard.create(str(folder), config)
+            note.write_text(json.dumps(described), "utf8")
+        elif not note.is_file():
+            raise RagkitError(f"The folder {folder} is not empty and holds no index of ragkit; choose another.")
+        elif json.loads(note.read_text("utf8")) != described:
+            raise RagkitError(
+                f"The folder {folder} holds another index: {note.read_text('utf8')}, where "
+                f"{json.dumps(described)} was expected. Choose another folder, or delete it."
+            )
+        else:
+            try:
+                self._shard = qe.EdgeShard.load(str(folder))
+            except Exception as error:
+                raise RagkitError(f"The index in {folder} cannot be opened ({error}).") from error
+            self.doc_ids = self._read_doc_ids()
+
+    def _read_doc_ids(self) -> list[str]:
+        records, _ = self._shard.scroll(qe.ScrollRequest(limit=self._shard.count(qe.CountRequest()) or 1, with_payload=True))
+        by_point = {record.id: record.payload["doc_id"] for record in records}
+        return [by_point[point] for point in sorted(by_point)]
+
+    def _upsert(self, points, batch, doc_ids):
+        structs = [qe.Point(p, v, {"doc_id": d}) for p, v, d in zip(points, batch, doc_ids, strict=True)]
+        self._shard.update(qe.UpdateOperation.upsert_points(structs))
+
+    def _query(self, vector, using, limit, prefetch):
+        request = qe.QueryRequest(
+            query=qe.Query.Nearest(vector.tolist(), using=using),
+            limit=limit,
+            params=_EXACT,
+            prefetches=prefetch
+            and [
+                qe.Prefetch(
+                    query=qe.Query.Nearest(prefetch.vector.tolist(), using=prefetch.using),
+                    limit=prefetch.depth,
+                    params=_EXACT,
+                )
+            ],
+        )
+        return [(point.id, point.score) for point in self._shard.query(request)]
+
+    def _flush(self):
+        self._shard.flush()
+
+    def bytes_on_disk(self):
+        # Qdrant reserves its files ahead of what they hold: count the blocks in use where the system tells.
+        stats = [path.stat() for path in self.folder.rglob("*") if path.is_file()]
+        return sum(stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size for stat in stats)
+
+    def close(self):
+        if self._shard is not None:
+            self._shard.close()
+            self._shard = None
+            if self.temporary:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _params(spec: VectorSpec) -> qe.EdgeVectorParams:
+    if not spec.multivector:
+        return qe.EdgeVectorParams(size=spec.dim, distance=qe.Distance.Cosine)
+    return qe.EdgeVectorParams(
+        size=spec.dim,
+        distance=qe.Distance.Cosine,
+        multivector_config=qe.MultiVectorConfig(qe.MultiVectorComparator.MaxSim),
+        # As on a server: no graph over multivectors.
+        hnsw_config=qe.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000),
+    )

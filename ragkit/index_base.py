@@ -1,0 +1,129 @@
+"""What every engine's index does alike: checks, batches, the order of results."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ragkit.errors import RagkitError
+
+Hits = list[tuple[str, float]]
+
+# A multivector may hold this many floats a point (Qdrant refuses more).
+MAX_FLOATS_PER_POINT = 1_048_576
+# A request of a server may have 32 MiB, and a float32 takes up to 20 bytes as JSON, so batches are
+# cut by floats and not by points.
+FLOATS_PER_BATCH = 1_000_000
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """What one named vector of an index is: its width, and whether it is a multivector."""
+
+    dim: int
+    multivector: bool
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """The first stage of a rerank: `depth` candidates by `vector` under the name `using`."""
+
+    vector: np.ndarray
+    using: str
+    depth: int
+
+
+class Index(ABC):
+    """Documents with named vectors in a Qdrant engine, searched exactly (no HNSW graph).
+
+    `engine` says in words which engine answers; `measurable` whether its speed and size are those
+    of Qdrant (local mode's are not).
+    """
+
+    engine: str
+    measurable = True
+
+    def __init__(self, vectors: dict[str, VectorSpec]):
+        self.vectors = dict(vectors)
+        self.doc_ids: list[str] = []
+
+    def add(self, doc_ids: Sequence[str], vectors: dict[str, Sequence[np.ndarray]]) -> None:
+        """Store one vector of every name for each document; point ids are positions, from 0.
+
+        Raises RagkitError, before anything is written, if a name, a count or a shape is not the
+        one that the index was made for, or a document has too many rows for Qdrant.
+        """
+        doc_ids = list(doc_ids)
+        self._check(doc_ids, vectors)
+        start, offset = 0, len(self.doc_ids)
+        with tqdm(total=len(doc_ids), desc="indexing", unit="doc", delay=2, mininterval=0.5, leave=False) as bar:
+            while start < len(doc_ids):
+                stop, floats = start, 0
+                while stop < len(doc_ids) and (stop == start or floats < FLOATS_PER_BATCH):
+                    floats += sum(arrays[stop].size for arrays in vectors.values())
+                    stop += 1
+                if floats > FLOATS_PER_BATCH and stop > start + 1:
+                    stop -= 1  # the last one would have gone over
+                batch = [{name: arrays[i].tolist() for name, arrays in vectors.items()} for i in range(start, stop)]
+                self._upsert(list(range(offset + start, offset + stop)), batch, doc_ids[start:stop])
+                bar.update(stop - start)
+                start = stop
+        self.doc_ids += doc_ids
+        self._flush()
+
+    def search(self, vector: np.ndarray, using: str, limit: int, prefetch: Prefetch | None = None) -> Hits:
+        """Return the `limit` best (doc_id, score), best first, ties by doc_id.
+
+        vector: (dim,) or (rows, dim), compared with the documents' vectors named `using`: the
+        cosine, or the MaxSim of cosines. With `prefetch`, only its candidates are scored.
+        """
+        for name in (using, *([prefetch.using] if prefetch else [])):
+            if name not in self.vectors:
+                raise RagkitError(f"The index has no vectors {name!r}; it has {', '.join(self.vectors)}.")
+        hits = [(self.doc_ids[point], score) for point, score in self._query(vector, using, limit, prefetch)]
+        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+
+    def _check(self, doc_ids: list[str], vectors: dict[str, Sequence[np.ndarray]]) -> None:
+        if set(vectors) != set(self.vectors):
+            raise RagkitError(f"Got vectors {sorted(vectors)}; this index was made for {sorted(self.vectors)}.")
+        if len(set(doc_ids) | set(self.doc_ids)) != len(doc_ids) + len(self.doc_ids):
+            raise RagkitError("A document id is given twice, or is in the index already; ids must be unique.")
+        for name, arrays in vectors.items():
+            if len(arrays) != len(doc_ids):
+                raise RagkitError(f"Got {len(arrays)} {name} vectors for {len(doc_ids)} documents.")
+            spec = self.vectors[name]
+            for doc_id, array in zip(doc_ids, arrays):
+                if array.ndim != 1 + spec.multivector or array.shape[-1] != spec.dim or not array.size:
+                    expected = f"(rows, {spec.dim})" if spec.multivector else f"({spec.dim},)"
+                    raise RagkitError(f"Document {doc_id!r}: {name} has shape {array.shape}, expected {expected}.")
+                if array.size > MAX_FLOATS_PER_POINT:
+                    raise RagkitError(
+                        f"Document {doc_id!r}: {name} has {array.size:,} floats; Qdrant stores at most "
+                        f"{MAX_FLOATS_PER_POINT:,} a point. Split the document."
+                    )
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def _upsert(self, points: list[int], batch: list[dict[str, list]], doc_ids: list[str]) -> None: ...
+
+    @abstractmethod
+    def _query(self, vector: np.ndarray, using: str, limit: int, prefetch: Prefetch | None) -> list[tuple[int, float]]:
+        ...
+
+    @abstractmethod
+    def _flush(self) -> None: ...
+
+    @abstractmethod
+    def bytes_on_disk(self) -> int | None:
+        """Return what the index takes on disk in bytes, or None where the engine does not tell."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the engine; what is in a folder or on a server stays."""
