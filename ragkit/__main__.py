@@ -1,4 +1,4 @@
-"""`python -m ragkit`: doctor, search, compare, demo."""
+"""`python -m ragkit`: doctor, search, compare, bench, demo."""
 
 import argparse
 import json
@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
                          help="of dense, colbert, tokens, and reranks such as dense+colbert or dense+tokens")
     compare.add_argument("--html", type=Path, metavar="F", help="write a self-contained report")
     compare.set_defaults(command=_compare)
+
+    bench = commands.add_parser("bench", help="speed beside its rivals, in one run")
+    bench.add_argument("what", choices=["search"], help="search: Qdrant Edge, local mode and NumPy on the same vectors")
+    _collection(bench)
+    bench.add_argument("--queries", type=_positive, default=20, metavar="N", help="queries to time (default: 20)")
+    bench.set_defaults(command=_bench)
 
     demo = commands.add_parser("demo", help="the comparison on the movies and on SciFact, as one report")
     demo.add_argument("--html", type=Path, default=Path("build/report.html"), metavar="F")
@@ -117,6 +123,20 @@ def _compare(options: argparse.Namespace) -> int:
 
         _write(options.html, render([(dataset, comparison)]))
         print(f"Report: {options.html}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from ragkit import load_collection
+    from ragkit.bench import search
+    from ragkit.show import table
+
+    dataset = load_collection(options.collection, options.docs, options.split)
+    rows = search(dataset, options.queries, options.depth)
+    print(f"{dataset.name}: {len(dataset.documents):,} documents, {options.queries} queries, depth {options.depth}")
+    print(table(rows))
+    if options.json:
+        _write(options.json, json.dumps({"collection": dataset.name, "documents": len(dataset.documents), "rows": rows}))
     return 0
 
 

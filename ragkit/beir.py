@@ -82,15 +82,18 @@ def _fetch(name: str, manifest: dict) -> Path:
             raise
         raise RagkitError(
             f"{name} is not in the cache ({cached}), not in a mirror (RAGKIT_MIRROR="
-            f"{os.environ.get('RAGKIT_MIRROR') or 'unset'}), and {manifest['url']} did not give it ({error}). "
-            f"Connect once, or set RAGKIT_MIRROR to a folder that holds beir/{name}/corpus.jsonl or beir/{name}.zip."
-        ) from error
+            f"{os.environ.get('RAGKIT_MIRROR') or 'unset'}), and {manifest['url']} did not give it "
+            f"({type(error).__name__}). Connect once, or set RAGKIT_MIRROR to a folder that holds "
+            f"beir/{name}/corpus.jsonl or beir/{name}.zip."
+        ) from None  # the network library's own traceback is 80 lines that say no more
 
 
 def _download(url: str, known_hash: str | None) -> Path:
     # pooch writes to a temporary file, checks the hash, then renames.
+    pooch.get_logger().setLevel("WARNING")
     return Path(
-        pooch.retrieve(url, known_hash, fname=url.rsplit("/", 1)[1], path=cache_dir() / "downloads", progressbar=True)
+        pooch.retrieve(url, known_hash, fname=url.rsplit("/", 1)[1], path=cache_dir() / "downloads",
+                       progressbar=not os.environ.get("TQDM_DISABLE"))
     )
 
 

@@ -1,6 +1,7 @@
 """Qdrant Edge: the server's own engine in this process, in a folder."""
 
 import json
+import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,12 @@ from ragkit.errors import RagkitError
 from ragkit.index_base import Index, VectorSpec
 
 _EXACT = qe.SearchParams(exact=True)
+# Edge searches its segments in parallel, one thread each, and puts all documents in one segment
+# unless told otherwise: one segment a core halves the time of a query on two cores.
+_SEGMENTS = min(8, os.cpu_count() or 1)
+_LEAST_DOCUMENTS_A_SEGMENT = 100
+# A segment of more kilobytes than this is closed by optimize(), and a new one takes what follows.
+_CLOSE_SEGMENT_KB = 100
 
 
 class EdgeIndex(Index):
@@ -32,7 +39,13 @@ class EdgeIndex(Index):
         if not folder.exists() or not any(folder.iterdir()):
             folder.mkdir(parents=True, exist_ok=True)
             # The write-ahead log would store every vector twice; _flush() makes a batch durable instead.
-            config = qe.EdgeConfig(vectors={n: _params(spec) for n, spec in vectors.items()}, wal_enabled=False)
+            config = qe.EdgeConfig(
+                vectors={n: _params(spec) for n, spec in vectors.items()},
+                optimizers=qe.EdgeOptimizersConfig(
+                    default_segment_number=_SEGMENTS, indexing_threshold=_CLOSE_SEGMENT_KB
+                ),
+                wal_enabled=False,
+            )
             self._shard = qe.EdgeShard.create(str(folder), config)
             note.write_text(json.dumps(described), "utf8")
         elif not note.is_file():
@@ -48,6 +61,16 @@ class EdgeIndex(Index):
             except Exception as error:
                 raise RagkitError(f"The index in {folder} cannot be opened ({error}).") from error
             self.doc_ids = self._read_doc_ids()
+
+    def add(self, doc_ids, vectors):
+        doc_ids = list(doc_ids)
+        self._check(doc_ids, vectors)
+        parts = max(1, min(_SEGMENTS, len(doc_ids) // _LEAST_DOCUMENTS_A_SEGMENT))
+        bounds = [len(doc_ids) * part // parts for part in range(parts + 1)]
+        for start, stop in zip(bounds, bounds[1:]):
+            if start:
+                self._shard.optimize()
+            super().add(doc_ids[start:stop], {name: arrays[start:stop] for name, arrays in vectors.items()})
 
     def _read_doc_ids(self) -> list[str]:
         records, _ = self._shard.scroll(qe.ScrollRequest(limit=self._shard.count(qe.CountRequest()) or 1, with_payload=True))
@@ -91,12 +114,10 @@ class EdgeIndex(Index):
 
 
 def _params(spec: VectorSpec) -> qe.EdgeVectorParams:
-    if not spec.multivector:
-        return qe.EdgeVectorParams(size=spec.dim, distance=qe.Distance.Cosine)
+    multivector = qe.MultiVectorConfig(qe.MultiVectorComparator.MaxSim)
     return qe.EdgeVectorParams(
         size=spec.dim,
         distance=qe.Distance.Cosine,
-        multivector_config=qe.MultiVectorConfig(qe.MultiVectorComparator.MaxSim),
-        # As on a server: no graph over multivectors.
-        hnsw_config=qe.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000),
+        multivector_config=multivector if spec.multivector else None,
+        hnsw_config=qe.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000),  # no graph
     )

@@ -8,7 +8,7 @@ from ragkit.evaluate import Comparison
 from ragkit.retrieve import Run
 
 # Columns that hold counts or identifiers, and are printed as they are.
-_UNITS = {"p50_ms": "{:.2f}", "p95_ms": "{:.2f}", "bytes_per_document": "{:,.0f}"}
+_UNITS = {"min_ms": "{:.2f}", "p50_ms": "{:.2f}", "p95_ms": "{:.2f}", "max_ms": "{:.2f}", "bytes_per_document": "{:,.0f}"}
 
 
 def number(value: float, places: int = 3) -> str:

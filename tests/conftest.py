@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+import ragkit
+
+
+@pytest.fixture()
+def own_cache(tmp_path, monkeypatch):
+    """An empty cache for one test."""
+    monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def movies():
+    return ragkit.load_movies()
+
+
+@pytest.fixture(scope="session")
+def colbert():
+    return ragkit.load_encoder("colbert")
+
+
+@pytest.fixture()
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture()
+def write_collection(tmp_path):
+    """Return a function that writes a BEIR-layout folder from lines of text and returns it."""
+
+    def write(corpus, queries, qrels, name="mine"):
+        folder = tmp_path / name
+        (folder / "qrels").mkdir(parents=True)
+        (folder / "corpus.jsonl").write_text("\n".join(corpus), "utf8")
+        (folder / "queries.jsonl").write_text("\n".join(queries), "utf8")
+        (folder / "qrels" / "test.tsv").write_text("\n".join(qrels), "utf8")
+        return folder
+
+    return write

@@ -1,0 +1,249 @@
+import functools
+import http.server
+import json
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import ragkit
+from ragkit import RagkitError, beir
+
+DOC = '{"_id": "d1", "title": "T", "text": "some text"}'
+QUERY = '{"_id": "q1", "text": "a query"}'
+QREL = "q1\td1\t1"
+
+
+def test_every_pair_of_movie_and_query_is_judged(movies):
+    assert len(movies.queries) >= 30
+    pairs = set(zip(movies.qrels["query_id"], movies.qrels["doc_id"], strict=True))
+    assert pairs == {(q, d) for q in movies.queries["query_id"] for d in movies.documents["doc_id"]}
+    assert set(movies.qrels["relevance"]) == {0, 1, 2}
+    best = movies.qrels.groupby("query_id")["relevance"].max()
+    assert (best == 2).all()
+
+
+def test_the_movie_queries_teach_what_they_should(movies, colbert):
+    kinds = movies.queries["kind"].value_counts()
+    assert {"tutorial", "paraphrase", "rare-name", "several", "negation", "two-needs", "long"} <= set(kinds.index)
+    assert "A movie for kids with fantasy elements and wonders" in set(movies.queries["text"])
+    long = [t for t in movies.queries["text"] if len(colbert.tokens(t, query=True)) > 32]
+    assert len(long) >= 3
+
+
+def test_movies_embed_the_description_as_the_tutorial_does(movies):
+    assert movies.passages[0].startswith("In 1431, Jeanne d'Arc is placed on trial")
+
+
+def test_folders_of_many_shapes_are_read(write_collection):
+    folder = write_collection(
+        [
+            '{"_id": "a <b>&", "title": "", "text": "x", "metadata": {"url": "u"}, "extra": 1}',
+            '{"_id": "with space", "text": "no title"}',
+            "",
+            '{"_id": 3, "title": "only a title"}',
+            '{"_id": "empty", "title": "", "text": ""}',
+        ],
+        ['{"_id": "q 1", "text": "query", "metadata": {"kind": "keyword"}}', '{"_id": "q2", "text": "unjudged"}'],
+        ["q 1\ta <b>&\t2", "q 1\twith space\t0", "q 1\tgone\t1", ""],
+    )
+    dataset = ragkit.load_beir(folder)
+    assert dataset.documents["doc_id"].tolist() == ["a <b>&", "with space", "3", "empty"]
+    assert dataset.passages == ["x", "no title", "only a title", ""]
+    assert dataset.queries.to_dict("records") == [{"query_id": "q 1", "text": "query", "kind": "keyword"}]
+    assert dataset.qrels["relevance"].tolist() == [2, 0]
+    assert len(dataset.notes) == 2 and "1 judgments" in dataset.notes[0] and "1 documents are empty" in dataset.notes[1]
+
+
+@pytest.mark.parametrize("header", [["query-id\tcorpus-id\tscore"], []])
+def test_qrels_with_and_without_a_header_are_the_same(write_collection, header):
+    dataset = ragkit.load_beir(write_collection([DOC], [QUERY], header + [QREL]))
+    assert dataset.qrels.to_dict("records") == [{"query_id": "q1", "doc_id": "d1", "relevance": 1}]
+
+
+def test_trecs_four_columns_are_read_too(write_collection):
+    dataset = ragkit.load_beir(write_collection([DOC], [QUERY], ["q1\t0\td1\t2"]))
+    assert dataset.qrels.to_dict("records") == [{"query_id": "q1", "doc_id": "d1", "relevance": 2}]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "queries", "qrels", "message"),
+    [
+        ([DOC, "{broken"], [QUERY], [QREL], r"corpus.jsonl, line 2: not JSON"),
+        ([DOC, "[1]"], [QUERY], [QREL], r"corpus.jsonl, line 2: expected a JSON object"),
+        ([DOC, DOC], [QUERY], [QREL], r"corpus.jsonl, line 2: the _id 'd1' is there twice"),
+        (['{"text": "x"}'], [QUERY], [QREL], r'corpus.jsonl, line 1: expected a text "_id", got None'),
+        (['{"_id": "d1", "text": 5}'], [QUERY], [QREL], r'corpus.jsonl, line 1: "text" is int'),
+        (['{"_id": "d1"}'], [QUERY], [QREL], r'corpus.jsonl, line 1: no "text"'),
+        ([""], [QUERY], [QREL], r"corpus.jsonl: the file is empty"),
+        ([DOC], ['{"_id": "q1", "text": " "}'], [QREL], r"queries.jsonl: the query 'q1' is empty"),
+        ([DOC], [QUERY], ["q1 d1 1"], r"test.tsv, line 1: 1 tab-separated fields"),
+        ([DOC], [QUERY], [QREL, "q1\td2\tmany"], r"test.tsv, line 2: the score is 'many'"),
+        ([DOC], [QUERY], [QREL, "q1\td1\t2"], r"test.tsv, line 2: 'q1' and 'd1' are judged twice"),
+        ([DOC], [QUERY], ["a\tb\tc"], r"test.tsv: no judgments"),
+        ([DOC], [QUERY], ["other\td1\t1"], r"no query has a judgment"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_file_and_line(write_collection, corpus, queries, qrels, message):
+    with pytest.raises(RagkitError, match=message):
+        ragkit.load_beir(write_collection(corpus, queries, qrels))
+
+
+def test_an_unknown_name_a_missing_split_and_too_few_documents_are_named(write_collection):
+    with pytest.raises(RagkitError, match="No collection 'scifacts'.*movies, scifact"):
+        ragkit.load_beir("scifacts")
+    folder = write_collection([DOC, DOC.replace("d1", "d2")], [QUERY], [QREL, "q1\td2\t1"])
+    with pytest.raises(RagkitError, match="splits in this folder: test"):
+        ragkit.load_beir(folder, split="dev")
+    with pytest.raises(RagkitError, match="2 documents are judged, so a subset has at least as many; got 1"):
+        ragkit.load_beir(folder, docs=1)
+    with pytest.raises(RagkitError, match="movies come whole"):
+        ragkit.load_collection("movies", docs=5)
+
+
+def test_a_subset_keeps_every_judged_document_and_is_always_the_same(write_collection):
+    folder = write_collection([DOC.replace("d1", f"d{i}") for i in range(50)], [QUERY], [QREL, "q1\td7\t1"])
+    one, two = (ragkit.load_beir(folder, docs=10).documents["doc_id"].tolist() for _ in range(2))
+    assert one == two and len(one) == 10 and {"d1", "d7"} <= set(one)
+    assert set(one) < set(ragkit.load_beir(folder, docs=20).documents["doc_id"])
+
+
+# A small collection stands for SciFact where the way to it is tested: manifest, mirror, archive, address.
+
+
+@pytest.fixture()
+def known(write_collection, tmp_path, monkeypatch, own_cache):
+    """A collection `tiny` that is known by name; returns its folder and a function that zips it."""
+    folder = write_collection([DOC], [QUERY], ["query-id\tcorpus-id\tscore", QREL], name="source/beir/tiny")
+    tables = beir.read_corpus(folder / "corpus.jsonl"), beir.read_queries(folder / "queries.jsonl")
+    sums = beir.content_sha256(*tables, beir.read_qrels(folder / "qrels" / "test.tsv"))
+    manifest = {
+        "name": "tiny",
+        "url": "http://127.0.0.1:9/tiny.zip",
+        "md5": "0" * 32,
+        "sha256": {part: sums[part] for part in ("documents", "queries")},
+        "splits": {"test": {"sha256": sums["qrels"]}},
+        "subset": {},
+    }
+    monkeypatch.setattr(beir, "manifests", lambda: {"tiny": manifest})
+    monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
+
+    def zipped(path, extra=()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+                archive.write(folder / name, f"tiny/{name}")
+            for name in extra:
+                archive.writestr(name, "outside")
+        return path
+
+    return folder, zipped, manifest
+
+
+@pytest.fixture()
+def served(tmp_path):
+    """A web server on this machine over a folder; returns the folder and the address."""
+    root = tmp_path / "web"
+    root.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield root, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def md5(path):
+    import hashlib
+
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_a_mirror_folder_is_read_in_place(known, monkeypatch, own_cache):
+    folder, _, _ = known
+    monkeypatch.setenv("RAGKIT_MIRROR", str(folder.parent.parent))
+    assert len(ragkit.load_beir("tiny").documents) == 1
+    assert not (own_cache / "beir" / "tiny").exists()
+
+
+def test_a_mirror_with_an_archive_is_unpacked_once(known, monkeypatch, tmp_path, own_cache):
+    monkeypatch.setenv("RAGKIT_MIRROR", str(tmp_path / "m"))
+    known[1](tmp_path / "m" / "beir" / "tiny.zip")
+    assert len(ragkit.load_beir("tiny").documents) == 1
+    shutil.rmtree(tmp_path / "m")
+    assert len(ragkit.load_beir("tiny").documents) == 1  # from the cache
+
+
+@pytest.mark.parametrize("archived", [True, False])
+def test_a_mirror_may_be_an_address(known, served, monkeypatch, archived):
+    root, address = served
+    if archived:
+        known[1](root / "beir" / "tiny.zip")
+    else:
+        shutil.copytree(known[0], root / "beir" / "tiny")
+    monkeypatch.setenv("RAGKIT_MIRROR", address)
+    assert len(ragkit.load_beir("tiny").documents) == 1
+
+
+def test_the_official_archive_is_checked_by_md5(known, served, own_cache):
+    root, address = served
+    archive = known[1](root / "tiny.zip")
+    known[2].update(url=f"{address}/tiny.zip", md5="0" * 32)
+    with pytest.raises(RagkitError, match="did not give it"):
+        ragkit.load_beir("tiny")
+    assert not list(own_cache.rglob("*tiny*"))
+    known[2].update(md5=md5(archive))
+    assert len(ragkit.load_beir("tiny").documents) == 1
+
+
+def test_without_cache_mirror_and_network_the_message_says_what_to_do(known):
+    with pytest.raises(RagkitError, match="set RAGKIT_MIRROR to a folder that holds beir/tiny/corpus.jsonl"):
+        ragkit.load_beir("tiny")
+
+
+@pytest.mark.parametrize("member", ["../escaped.txt", "/tmp/escaped.txt", "tiny/../../escaped.txt", "..\\escaped.txt"])
+def test_a_zip_member_that_would_escape_is_refused(known, monkeypatch, tmp_path, own_cache, member):
+    monkeypatch.setenv("RAGKIT_MIRROR", str(tmp_path / "m"))
+    known[1](tmp_path / "m" / "beir" / "tiny.zip", extra=[member])
+    with pytest.raises(RagkitError, match="outside its folder; refused"):
+        ragkit.load_beir("tiny")
+    assert not list(tmp_path.rglob("escaped.txt")) and not Path("/tmp/escaped.txt").exists()
+    assert not list((own_cache / "beir").iterdir())
+
+
+def test_a_damaged_archive_is_refused(known, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAGKIT_MIRROR", str(tmp_path / "m"))
+    archive = known[1](tmp_path / "m" / "beir" / "tiny.zip")
+    archive.write_bytes(archive.read_bytes()[:200])
+    with pytest.raises(RagkitError, match="not a readable zip"):
+        ragkit.load_beir("tiny")
+
+
+def test_content_that_is_not_the_manifests_is_refused(known, monkeypatch):
+    folder, _, _ = known
+    monkeypatch.setenv("RAGKIT_MIRROR", str(folder.parent.parent))
+    (folder / "corpus.jsonl").write_text(DOC.replace("some", "other"), "utf8")
+    with pytest.raises(RagkitError, match="the documents are not those of tiny"):
+        ragkit.load_beir("tiny")
+
+
+@pytest.mark.scifact
+def test_scifacts_subset_is_the_one_of_the_manifest():
+    manifest = beir.manifests()["scifact"]
+    subset, whole = ragkit.load_beir("scifact"), ragkit.load_beir("scifact", docs="all")
+    assert (len(whole.documents), len(whole.queries), len(whole.qrels)) == (5183, 300, 339)
+    assert sorted(subset.documents["doc_id"]) == sorted(manifest["subset"]["doc_ids"])
+    assert len(subset.documents) == 1000 and set(subset.qrels["doc_id"]) <= set(subset.documents["doc_id"])
+    assert "scores are higher" in subset.notes[0]
+
+
+def test_the_manifest_is_whole():
+    manifest = json.loads((Path(beir.data_dir()) / "beir" / "scifact.json").read_text())
+    ids = manifest["subset"]["doc_ids"]
+    assert len(ids) == len(set(ids)) == manifest["subset"]["documents"] == 1000
+    assert manifest["md5"] == "5f7d1de60b170fc8027bb7898e2efca1"

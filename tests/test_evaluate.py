@@ -1,0 +1,132 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ragkit
+from ragkit import RagkitError, Retriever, System, per_query
+
+
+def frames(run, qrels):
+    return (
+        pd.DataFrame(run, columns=["query_id", "doc_id", "score"]),
+        pd.DataFrame(qrels, columns=["query_id", "doc_id", "relevance"]),
+    )
+
+
+def naive(run, qrels, query_id):
+    """nDCG@10, R@100 and RR@10 of one query, from their definitions."""
+    gains = dict(zip(*[qrels[qrels["query_id"] == query_id][c] for c in ("doc_id", "relevance")], strict=True))
+    ranked = run[run["query_id"] == query_id].sort_values("score", ascending=False)["doc_id"].tolist()
+    dcg = sum(gains.get(d, 0) / math.log2(i + 2) for i, d in enumerate(ranked[:10]))
+    ideal = sum(g / math.log2(i + 2) for i, g in enumerate(sorted(gains.values(), reverse=True)[:10]))
+    relevant = {d for d, g in gains.items() if g > 0}
+    ranks = [i + 1 for i, d in enumerate(ranked[:10]) if d in relevant]
+    recall = len(relevant & set(ranked[:100])) / len(relevant)
+    return dcg / ideal, recall, 1 / ranks[0] if ranks else 0.0
+
+
+def test_measures_equal_their_definitions(rng):
+    documents = [f"d{i}" for i in range(150)]
+    run, qrels = [], []
+    for q in map(str, range(25)):
+        scores = rng.permutation(150)
+        run += [(q, d, float(s)) for d, s in zip(documents, scores, strict=True)][: rng.integers(1, 150)]
+        qrels += [(q, d, int(rng.integers(0, 3))) for d in rng.choice(documents, 30, replace=False)] + [(q, "d0", 2)]
+    run, qrels = frames(run, qrels)
+    qrels = qrels.drop_duplicates(["query_id", "doc_id"], keep="last")
+    values = per_query(run, qrels)
+    for query_id, row in values.iterrows():
+        np.testing.assert_allclose(row, naive(run, qrels, query_id), atol=1e-9)
+
+
+def test_a_judged_query_without_results_counts_as_zero_and_an_unjudged_one_not_at_all():
+    values = per_query(*frames([("a", "d", 1.0), ("x", "d", 1.0)], [("a", "d", 1), ("b", "d", 1)]))
+    assert values.index.tolist() == ["a", "b"]
+    assert values["RR@10"].tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("run", "qrels", "measures", "message"),
+    [
+        ([("q", "d", 1.0)], [], ["RR@10"], "no judgments"),
+        ([("q", "d", float("nan"))], [("q", "d", 1)], ["RR@10"], "score that is not finite"),
+        ([("q", "d", 1.0), ("q", "d", 2.0)], [("q", "d", 1)], ["RR@10"], "returns document 'd' twice for query 'q'"),
+        ([("q", "d", 1.0)], [("q", "d", 1)], ["nDGC@10"], "knows no measure 'nDGC@10'"),
+    ],
+)
+def test_bad_runs_and_measures_are_named(run, qrels, measures, message):
+    with pytest.raises(RagkitError, match=message):
+        per_query(*frames(run, qrels), measures)
+
+
+def test_nothing_changes_its_input(movies):
+    results, qrels = frames([("q01", "4", 1.0)], [("q01", "4", 2)])
+    copies = results.copy(), qrels.copy()
+    per_query(results, qrels)
+    pd.testing.assert_frame_equal(results, copies[0])
+    pd.testing.assert_frame_equal(qrels, copies[1])
+
+
+@pytest.mark.parametrize("text", ["", "dense+", "a+b+c", "colbert+colbert", "den se"])
+def test_what_is_no_system_is_named(text):
+    with pytest.raises(RagkitError, match="is no system; expected"):
+        System.parse(text)
+
+
+def test_a_system_is_named_the_same_everywhere():
+    assert System.parse("dense→colbert") == System.parse("dense+colbert") == System("dense", "colbert")
+
+
+def test_a_run_is_ranked_from_one_best_first_and_timed_per_query(movies, own_cache):
+    encoders = {name: ragkit.load_encoder(name) for name in ("dense", "colbert")}
+    index, _ = ragkit.build_index(movies, encoders)
+    with index:
+        run = Retriever(index, encoders, System.parse("dense+colbert"), depth=7).run(movies.queries)
+        hits = Retriever(index, encoders, System.parse("dense+colbert"), depth=7).search(movies.queries["text"][3])
+    assert (run.results.groupby("query_id")["rank"].agg(list).map(lambda ranks: ranks == list(range(1, 8)))).all()
+    assert (run.results.groupby("query_id")["score"].agg(lambda s: s.is_monotonic_decreasing)).all()
+    assert run.ms.index.tolist() == movies.queries["query_id"].tolist() and (run.ms > 0).all()
+    mine = run.results[run.results["query_id"] == movies.queries["query_id"][3]]
+    assert list(zip(mine["doc_id"], mine["score"], strict=True)) == hits
+
+
+def test_all_engines_give_the_same_comparison(movies, tmp_path, own_cache):
+    systems = ("dense", "colbert", "dense+colbert", "tokens", "dense+tokens")
+    local, edge, kept = (ragkit.compare(movies, systems, depth=5, where=w) for w in (":memory:", None, tmp_path / "i"))
+    for one in (edge, kept):
+        for a, b in zip(local.systems, one.systems, strict=True):
+            pd.testing.assert_frame_equal(a.values, b.values)
+            assert a.results[["query_id", "doc_id", "rank"]].equals(b.results[["query_id", "doc_id", "rank"]])
+    assert not local.config["engine_times_are_qdrants"] and edge.config["engine_times_are_qdrants"]
+
+
+def test_reranking_every_document_is_the_rerankers_own_ranking(movies, own_cache):
+    comparison = ragkit.compare(movies, ["colbert", "dense+colbert"], depth=20)
+    values = comparison.values()
+    assert values["colbert"].equals(values["dense→colbert"])
+    shallow = ragkit.compare(movies, ["colbert", "dense+colbert"], depth=1).values()
+    assert not shallow["colbert"].equals(shallow["dense→colbert"])  # the experiment can fail
+
+
+def test_bytes_a_document_are_those_of_its_vectors(movies, colbert, own_cache):
+    table = ragkit.compare(movies, ["dense", "colbert", "dense+colbert"]).table().set_index("system")
+    rows = np.mean([len(array) for array in colbert.encode_documents(movies.passages)])
+    expected = {"dense": 384 * 4, "colbert": rows * 128 * 4, "dense→colbert": 384 * 4 + rows * 128 * 4}
+    assert table["bytes_per_document"].to_dict() == pytest.approx(expected)
+
+
+def test_a_comparison_refuses_the_same_system_twice(movies):
+    with pytest.raises(RagkitError, match="each once"):
+        ragkit.compare(movies, ["dense+colbert", "dense→colbert"])
+    with pytest.raises(RagkitError, match="'MAP' was not computed"):
+        ragkit.compare(movies, ["dense"]).values("MAP")
+
+
+@pytest.mark.scifact
+def test_scifacts_subset_scores_what_the_readme_says():
+    table = ragkit.compare(ragkit.load_beir("scifact"), ["dense", "dense+colbert"]).table().set_index("system")
+    assert table.loc["dense", "nDCG@10"] == pytest.approx(0.793, abs=0.002)
+    assert table.loc["dense→colbert", "nDCG@10"] == pytest.approx(0.818, abs=0.002)
+    assert table.loc["dense→colbert", "R@100"] == table.loc["dense", "R@100"]  # reranking adds no document
