@@ -15,13 +15,14 @@ export RAGKIT_MIRROR := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: help setup demo test lab refresh lock lint clean
+.PHONY: help setup demo test lab refresh results lock lint clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
 	@echo "make test     unit tests, notebook guards, every notebook"
 	@echo "make lab      JupyterLab on notebooks/"
 	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
+	@echo "make results  measure what the README shows (about 10 minutes)"
 	@echo "make lock     new versions    make lint     style checks"
 
 setup: $(READY)
@@ -44,6 +45,9 @@ lab: $(READY)
 
 refresh: $(READY)
 	$(BIN)/python -m tests.refresh
+
+results: $(READY)
+	$(BIN)/python docs/make_results.py
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

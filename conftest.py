@@ -34,7 +34,9 @@ def pytest_configure(config):
 
 
 def pytest_runtest_setup(item):
-    needs = item.get_closest_marker("scifact") or (item.path.suffix == ".ipynb" and item.path.name.startswith(SCIFACT_LESSONS))
+    needs = item.get_closest_marker("scifact") or (
+        item.path.suffix == ".ipynb" and item.path.name.startswith(SCIFACT_LESSONS)
+    )
     if needs and scifact_problem():
         name = f"{item.path.name}" if item.path.suffix == ".ipynb" else item.nodeid
         if name not in _skipped:

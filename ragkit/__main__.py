@@ -5,8 +5,9 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Sequence
+from typing import Literal
 
 from ragkit.errors import RagkitError
 
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ragkit", description="Late-interaction retrieval, compared honestly.")
+    parser = argparse.ArgumentParser(
+        prog="python -m ragkit", description="Late-interaction retrieval, compared honestly."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     doctor = commands.add_parser("doctor", help="what is installed, which models and data are in reach")
@@ -36,20 +39,26 @@ def _parser() -> argparse.ArgumentParser:
     search = commands.add_parser("search", help="one query against a collection")
     _collection(search)
     search.add_argument("query", metavar="QUERY")
-    search.add_argument("--system", default="colbert", metavar="S", help="dense, colbert, dense+colbert, … (default: colbert)")
+    search.add_argument(
+        "--system", default="colbert", metavar="S", help="dense, colbert, dense+colbert, … (default: colbert)"
+    )
     search.add_argument("--limit", type=_positive, default=10, metavar="K", help="documents to show (default: 10)")
     search.set_defaults(command=_search)
 
     compare = commands.add_parser("compare", help="systems side by side on a judged collection")
     _collection(compare)
-    compare.add_argument("--systems", default="dense,colbert,dense+colbert", metavar="S,S,…",
-                         help="of dense, colbert, tokens, and reranks such as dense+colbert or dense+tokens")
+    compare.add_argument(
+        "--systems",
+        default="dense,colbert,dense+colbert",
+        metavar="S,S,…",
+        help="of dense, colbert, tokens, and reranks such as dense+colbert or dense+tokens",
+    )
     compare.add_argument("--html", type=Path, metavar="F", help="write a self-contained report")
     compare.set_defaults(command=_compare)
 
     bench = commands.add_parser("bench", help="speed beside its rivals, in one run")
     bench.add_argument("what", choices=["search"], help="search: Qdrant Edge, local mode and NumPy on the same vectors")
-    _collection(bench)
+    _collection(bench, where=False)
     bench.add_argument("--queries", type=_positive, default=20, metavar="N", help="queries to time (default: 20)")
     bench.set_defaults(command=_bench)
 
@@ -59,11 +68,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _collection(parser: argparse.ArgumentParser) -> None:
+def _collection(parser: argparse.ArgumentParser, where: bool = True) -> None:
     parser.add_argument("collection", metavar="COLLECTION", help="movies, scifact, or a folder with BEIR's layout")
-    parser.add_argument("--docs", type=_docs, metavar="N", help="documents: a number or 'all' (default: 1000 for scifact, else all)")
-    parser.add_argument("--depth", type=_positive, default=100, metavar="N", help="candidates of a rerank (default: 100)")
-    parser.add_argument("--where", metavar="WHERE", help="':memory:', a folder (Qdrant Edge) or a URL (default: QDRANT_URL, else Edge)")
+    parser.add_argument(
+        "--docs", type=_docs, metavar="N", help="documents: a number or 'all' (default: 1000 for scifact, else all)"
+    )
+    parser.add_argument(
+        "--depth", type=_positive, default=100, metavar="N", help="candidates of a rerank (default: 100)"
+    )
+    if where:
+        parser.add_argument(
+            "--where",
+            metavar="WHERE",
+            help="':memory:', a folder (Qdrant Edge) or a URL (default: QDRANT_URL, else Edge)",
+        )
     parser.add_argument("--split", default="test", help="qrels to use (default: test)")
     parser.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
 
@@ -89,7 +107,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from ragkit import System, Retriever, build_index, load_collection, load_encoder
+    from ragkit import Retriever, System, build_index, load_collection, load_encoder
     from ragkit.show import table
 
     system = System.parse(options.system)
@@ -98,7 +116,7 @@ def _search(options: argparse.Namespace) -> int:
     index, _ = build_index(dataset, encoders, options.where)
     with index:
         hits = Retriever(index, encoders, system, options.depth, options.limit).search(options.query)
-    titles = dict(zip(dataset.documents["doc_id"], dataset.documents["title"]))
+    titles = dict(zip(dataset.documents["doc_id"], dataset.documents["title"], strict=True))
     rows = [
         {"rank": rank, "doc_id": doc_id, "title": titles[doc_id], "score": score}
         for rank, (doc_id, score) in enumerate(hits, 1)
@@ -136,7 +154,9 @@ def _bench(options: argparse.Namespace) -> int:
     print(f"{dataset.name}: {len(dataset.documents):,} documents, {options.queries} queries, depth {options.depth}")
     print(table(rows))
     if options.json:
-        _write(options.json, json.dumps({"collection": dataset.name, "documents": len(dataset.documents), "rows": rows}))
+        _write(
+            options.json, json.dumps({"collection": dataset.name, "documents": len(dataset.documents), "rows": rows})
+        )
     return 0
 
 

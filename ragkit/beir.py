@@ -92,8 +92,13 @@ def _download(url: str, known_hash: str | None) -> Path:
     # pooch writes to a temporary file, checks the hash, then renames.
     pooch.get_logger().setLevel("WARNING")
     return Path(
-        pooch.retrieve(url, known_hash, fname=url.rsplit("/", 1)[1], path=cache_dir() / "downloads",
-                       progressbar=not os.environ.get("TQDM_DISABLE"))
+        pooch.retrieve(
+            url,
+            known_hash,
+            fname=url.rsplit("/", 1)[1],
+            path=cache_dir() / "downloads",
+            progressbar=not os.environ.get("TQDM_DISABLE"),
+        )
     )
 
 
@@ -243,8 +248,9 @@ def content_sha256(documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.Dat
     }
 
 
-def check(manifest: dict, folder: Path, documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.DataFrame,
-          split: str) -> None:
+def check(
+    manifest: dict, folder: Path, documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.DataFrame, split: str
+) -> None:
     """Raise RagkitError unless the tables are the ones that the manifest was made from."""
     found = content_sha256(documents, queries, qrels)
     expected = manifest["sha256"] | {"qrels": manifest["splits"][split]["sha256"]}

@@ -1,14 +1,14 @@
 """Speed beside its rivals, in one run on the same vectors: medians, and the ratio between them."""
 
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
 from ragkit.datasets import Dataset
 from ragkit.encoders import load_encoder
-from ragkit.index import Prefetch
 from ragkit.experiment import build_index
+from ragkit.index import Prefetch
 
 LIMIT = 100
 
@@ -31,6 +31,7 @@ def search(dataset: Dataset, queries: int = 20, depth: int = 100) -> list[dict]:
         return np.sort(scores)[::-1][:LIMIT].tolist()
 
     with build_index(dataset, encoders)[0] as edge, build_index(dataset, encoders, ":memory:")[0] as local:
+
         def first_stage(index) -> Callable[[int], list[float]]:
             return lambda i: [score for _, score in index.search(colbert[i], "colbert", LIMIT)]
 
@@ -38,6 +39,7 @@ def search(dataset: Dataset, queries: int = 20, depth: int = 100) -> list[dict]:
             def run(i: int) -> list[float]:
                 prefetch = Prefetch(dense[i], "dense", depth)
                 return [score for _, score in index.search(colbert[i], "colbert", LIMIT, prefetch)]
+
             return run
 
         work = {

@@ -6,8 +6,8 @@ all, two kernels may write at once, and an interrupted run resumes at the last b
 
 import hashlib
 import sqlite3
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Iterable, Sequence
 
 import numpy as np
 

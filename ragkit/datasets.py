@@ -1,9 +1,10 @@
 """Collections with queries and judgments, in ir-measures' own column names."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Literal
+from typing import Literal
 
 import pandas as pd
 

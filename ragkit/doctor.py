@@ -15,7 +15,16 @@ from ragkit.encoders import load_encoder
 from ragkit.errors import RagkitError
 from ragkit.paths import cache_dir
 
-PACKAGES = ("jupyterlab", "fastembed", "qdrant-client", "qdrant-edge-py", "pandas", "matplotlib", "ir-measures", "nbval")
+PACKAGES = (
+    "jupyterlab",
+    "fastembed",
+    "qdrant-client",
+    "qdrant-edge-py",
+    "pandas",
+    "matplotlib",
+    "ir-measures",
+    "nbval",
+)
 # Measured with `make demo` on SciFact's subset: room for the embeddings, the index and the models.
 NEED_DISK_GB, NEED_MEMORY_GB = 1.0, 2.0
 
@@ -41,7 +50,9 @@ def can_run(findings: list[Finding]) -> bool:
 
 def _software():
     ok = sys.version_info >= (3, 11)
-    yield Finding("ok" if ok else "missing", "python", platform.python_version() + ("" if ok else ", 3.11 or later needed"))
+    yield Finding(
+        "ok" if ok else "missing", "python", platform.python_version() + ("" if ok else ", 3.11 or later needed")
+    )
     for name in PACKAGES:
         try:
             yield Finding("ok", name, version(name))
@@ -72,16 +83,27 @@ def _data():
         if place:
             yield Finding("ok", name, f"read from {place}")
         elif os.environ.get("RAGKIT_MIRROR"):
-            yield Finding("note", name, f"not in RAGKIT_MIRROR={os.environ['RAGKIT_MIRROR']} as a folder; tried there, then {manifest['url']}, on first use")
+            yield Finding(
+                "note",
+                name,
+                "not a folder of RAGKIT_MIRROR; on first use it is asked for there, then at " + manifest["url"],
+            )
         else:
-            yield Finding("note", name, f"will be downloaded on first use (2.8 MB) from {manifest['url']}")
+            yield Finding("note", name, f"will be downloaded on first use from {manifest['url']}")
 
 
 def _room():
     disk, memory = shutil.disk_usage(cache_dir()).free / 1e9, psutil.virtual_memory().available / 1e9
     enough = disk >= NEED_DISK_GB
-    yield Finding("ok" if enough else "missing", "disk", f"{disk:.1f} GB free at {cache_dir()}, {NEED_DISK_GB:.0f} GB needed")
-    yield Finding("ok" if memory >= NEED_MEMORY_GB else "note", "memory",
-                  f"{memory:.1f} GB available, {NEED_MEMORY_GB:.0f} GB wanted")
+    yield Finding(
+        "ok" if enough else "missing", "disk", f"{disk:.1f} GB free at {cache_dir()}, {NEED_DISK_GB:.0f} GB needed"
+    )
+    yield Finding(
+        "ok" if memory >= NEED_MEMORY_GB else "note",
+        "memory",
+        f"{memory:.1f} GB available, {NEED_MEMORY_GB:.0f} GB wanted",
+    )
     address = os.environ.get("QDRANT_URL")
-    yield Finding("ok", "engine", f"Qdrant server at {address} (QDRANT_URL)" if address else "Qdrant Edge, in this process")
+    yield Finding(
+        "ok", "engine", f"Qdrant server at {address} (QDRANT_URL)" if address else "Qdrant Edge, in this process"
+    )

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import qdrant_edge as qe
@@ -67,13 +68,15 @@ class EdgeIndex(Index):
         self._check(doc_ids, vectors)
         parts = max(1, min(_SEGMENTS, len(doc_ids) // _LEAST_DOCUMENTS_A_SEGMENT))
         bounds = [len(doc_ids) * part // parts for part in range(parts + 1)]
-        for start, stop in zip(bounds, bounds[1:]):
+        for start, stop in pairwise(bounds):
             if start:
                 self._shard.optimize()
             super().add(doc_ids[start:stop], {name: arrays[start:stop] for name, arrays in vectors.items()})
 
     def _read_doc_ids(self) -> list[str]:
-        records, _ = self._shard.scroll(qe.ScrollRequest(limit=self._shard.count(qe.CountRequest()) or 1, with_payload=True))
+        records, _ = self._shard.scroll(
+            qe.ScrollRequest(limit=self._shard.count(qe.CountRequest()) or 1, with_payload=True)
+        )
         by_point = {record.id: record.payload["doc_id"] for record in records}
         return [by_point[point] for point in sorted(by_point)]
 

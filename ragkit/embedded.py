@@ -2,8 +2,9 @@
 
 import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 import numpy as np
 from fastembed import LateInteractionTextEmbedding, TextEmbedding

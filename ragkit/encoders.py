@@ -3,10 +3,11 @@
 import functools
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Iterator, Literal, Sequence
+from typing import Literal
 
 import numpy as np
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
@@ -54,8 +55,11 @@ class Encoder:
 
     def __init__(self, model: str, cache: bool = True, threads: int | None = None):
         embedded.register_models()
-        known = {d["model"].lower(): (cls, d) for cls in (TextEmbedding, LateInteractionTextEmbedding)
-                 for d in cls.list_supported_models()}
+        known = {
+            d["model"].lower(): (cls, d)
+            for cls in (TextEmbedding, LateInteractionTextEmbedding)
+            for d in cls.list_supported_models()
+        }
         if model.lower() not in known:
             raise RagkitError(
                 f"FastEmbed knows no model {model!r}. Expected a name from "
@@ -116,7 +120,7 @@ class Encoder:
         store = self._store(role) if self._cache else None
         arrays: dict[str, np.ndarray] = {}
         if store:
-            arrays = {text: array for text, array in zip(texts, store.get(texts)) if array is not None}
+            arrays = {text: array for text, array in zip(texts, store.get(texts), strict=True) if array is not None}
         missing = [text for text in dict.fromkeys(texts) if text not in arrays]
         title = f"{self.name.split('/')[-1]}: encoding {'documents' if role == 'document' else 'queries'}"
         with tqdm(total=len(missing), desc=title, unit="text", delay=2, mininterval=0.5, leave=False) as bar:
@@ -220,7 +224,6 @@ def load_encoder(vectors: str) -> Encoder:
     if encoder.multivector != (vectors != "dense"):
         kind = "late-interaction" if encoder.multivector else "dense"
         raise RagkitError(
-            f"{encoder.name} is a {kind} model and cannot serve as {vectors!r}; "
-            f"check RAGKIT_{vectors.upper()}_MODEL."
+            f"{encoder.name} is a {kind} model and cannot serve as {vectors!r}; check RAGKIT_{vectors.upper()}_MODEL."
         )
     return encoder

@@ -1,7 +1,8 @@
 """Runs and judgments to measures: per query, and one comparison of systems."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any
 
 import ir_measures
 import numpy as np
@@ -121,7 +122,8 @@ class Comparison:
         }
 
 
-def system_result(run: Run, qrels: pd.DataFrame, bytes_per_document: float,
-                  measures: Sequence[str] = MEASURES) -> SystemResult:
+def system_result(
+    run: Run, qrels: pd.DataFrame, bytes_per_document: float, measures: Sequence[str] = MEASURES
+) -> SystemResult:
     """Return the run's measures and cost together."""
     return SystemResult(run.system, per_query(run.results, qrels, measures), run.results, run.ms, bytes_per_document)

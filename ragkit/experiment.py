@@ -3,9 +3,9 @@
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
@@ -73,9 +73,7 @@ def compare(
             needed = sum(size[name] for name in system.vectors)
             results.append(system_result(run, dataset.qrels, needed, measures))
         config = _config(dataset, encoders, index, depth)
-    return Comparison(
-        dataset.name, len(dataset.documents), len(dataset.queries), config, results, dataset.notes
-    )
+    return Comparison(dataset.name, len(dataset.documents), len(dataset.queries), config, results, dataset.notes)
 
 
 def _config(dataset: Dataset, encoders: dict[str, Encoder], index: Index, depth: int) -> dict:

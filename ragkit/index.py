@@ -15,8 +15,9 @@ from ragkit.paths import cache_dir
 __all__ = ["Hits", "Index", "Prefetch", "VectorSpec", "open_index"]
 
 
-def open_index(where: str | Path | None, vectors: dict[str, VectorSpec], name: str = "ragkit",
-               content: str = "") -> Index:
+def open_index(
+    where: str | Path | None, vectors: dict[str, VectorSpec], name: str = "ragkit", content: str = ""
+) -> Index:
     """Return an index in the engine that `where` names; empty if it did not exist.
 
     where: ":memory:" (qdrant-client's local mode), a URL (a Qdrant server, with `QDRANT_API_KEY`), a
@@ -45,5 +46,7 @@ def open_index(where: str | Path | None, vectors: dict[str, VectorSpec], name: s
             collection = f"{name}-{content[:12]}" if content else name
             return ClientIndex(client, collection, vectors, f"Qdrant server {client.info().version}")
         except Exception as error:
-            raise RagkitError(f"No Qdrant server answers at {where} ({error}). Check QDRANT_URL, or unset it.") from error
+            raise RagkitError(
+                f"No Qdrant server answers at {where} ({error}). Check QDRANT_URL, or unset it."
+            ) from error
     return EdgeIndex(Path(where), vectors, content)

@@ -1,8 +1,8 @@
 """What every engine's index does alike: checks, batches, the order of results."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -94,7 +94,7 @@ class Index(ABC):
             if len(arrays) != len(doc_ids):
                 raise RagkitError(f"Got {len(arrays)} {name} vectors for {len(doc_ids)} documents.")
             spec = self.vectors[name]
-            for doc_id, array in zip(doc_ids, arrays):
+            for doc_id, array in zip(doc_ids, arrays, strict=True):
                 if array.ndim != 1 + spec.multivector or array.shape[-1] != spec.dim or not array.size:
                     expected = f"(rows, {spec.dim})" if spec.multivector else f"({spec.dim},)"
                     raise RagkitError(f"Document {doc_id!r}: {name} has shape {array.shape}, expected {expected}.")
@@ -114,8 +114,9 @@ class Index(ABC):
     def _upsert(self, points: list[int], batch: list[dict[str, list]], doc_ids: list[str]) -> None: ...
 
     @abstractmethod
-    def _query(self, vector: np.ndarray, using: str, limit: int, prefetch: Prefetch | None) -> list[tuple[int, float]]:
-        ...
+    def _query(
+        self, vector: np.ndarray, using: str, limit: int, prefetch: Prefetch | None
+    ) -> list[tuple[int, float]]: ...
 
     @abstractmethod
     def _flush(self) -> None: ...

@@ -43,13 +43,21 @@ def measures(comparison: Comparison, ax: Axes | None = None) -> Axes:
     ax.set_xticks(np.arange(len(names)), names)
     ax.set_ylim(0, 1.08)
     ax.set_ylabel("mean over queries")
-    ax.set_title(f"{comparison.collection}: {comparison.documents:,} documents, {comparison.queries} queries", loc="left")
+    ax.set_title(
+        f"{comparison.collection}: {comparison.documents:,} documents, {comparison.queries} queries", loc="left"
+    )
     ax.legend(frameon=False, ncols=len(comparison.systems), loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=9)
     return ax
 
 
-def differences(comparison: Comparison, system: str, baseline: str, measure: str = "nDCG@10", ax: Axes | None = None,
-                labels: pd.Series | None = None) -> Axes:
+def differences(
+    comparison: Comparison,
+    system: str,
+    baseline: str,
+    measure: str = "nDCG@10",
+    ax: Axes | None = None,
+    labels: pd.Series | None = None,
+) -> Axes:
     """Draw one bar a query: how much `system` is above or below `baseline`, sorted.
 
     labels: what to call each query, by query_id; the three extremes on either side are named.
@@ -62,7 +70,9 @@ def differences(comparison: Comparison, system: str, baseline: str, measure: str
     ax.bar(x, difference, 1.0, color=colours, edgecolor="white", linewidth=0.3 if len(x) < 100 else 0)
     ax.axhline(0, color="black", linewidth=0.8)
     wins, losses = int((difference > 1e-9).sum()), int((difference < -1e-9).sum())
-    ax.set_title(f"{system} − {baseline}: better on {wins}, worse on {losses}, equal on {len(x) - wins - losses}", loc="left")
+    ax.set_title(
+        f"{system} − {baseline}: better on {wins}, worse on {losses}, equal on {len(x) - wins - losses}", loc="left"
+    )
     ax.set_ylabel(f"difference in {measure}")
     ax.set_xlabel("queries, sorted by difference")
     ax.set_xticks([])
@@ -70,11 +80,20 @@ def differences(comparison: Comparison, system: str, baseline: str, measure: str
     low, high = difference.min(), difference.max()
     ax.set_ylim(min(low, -0.05) * 1.15, max(high, 0.05) * 1.15)
     if labels is not None:
-        text = "\n".join(f"{difference.iloc[i]:+.2f}  {_short(labels[difference.index[i]])}" for i in range(3) if difference.iloc[i] < 0)
-        ax.text(0.02, 0.97, text, transform=ax.transAxes, va="top", fontsize=8, color=colour(baseline))
-        best = [i for i in range(-1, -4, -1) if difference.iloc[i] > 0]
-        text = "\n".join(f"{difference.iloc[i]:+.2f}  {_short(labels[difference.index[i]])}" for i in best)
-        ax.text(0.98, 0.05, text, transform=ax.transAxes, va="bottom", ha="right", fontsize=8, color=colour(system))
+        worst = difference[difference < 0].head(3)
+        best = difference[difference > 0].iloc[::-1].head(3)
+        for named, owner, x, y, side in ((worst, baseline, 0.02, 0.97, "left"), (best, system, 0.98, 0.04, "right")):
+            text = "\n".join(f"{value:+.2f}  {_short(labels[query_id])}" for query_id, value in named.items())
+            ax.text(
+                x,
+                y,
+                text,
+                transform=ax.transAxes,
+                va="top" if side == "left" else "bottom",
+                ha=side,
+                fontsize=8,
+                color=colour(owner),
+            )
     return ax
 
 
@@ -82,7 +101,9 @@ def _short(text: str, length: int = 48) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def quality_cost(comparison: Comparison, measure: str = "nDCG@10", cost: str = "p50_ms", ax: Axes | None = None) -> Axes:
+def quality_cost(
+    comparison: Comparison, measure: str = "nDCG@10", cost: str = "p50_ms", ax: Axes | None = None
+) -> Axes:
     """Draw each system as a labelled point: its quality against what a query or a document costs.
 
     cost: "p50_ms" or "bytes_per_document", on a log scale.
@@ -91,12 +112,22 @@ def quality_cost(comparison: Comparison, measure: str = "nDCG@10", cost: str = "
     frame = comparison.table()
     for row in frame.to_dict("records"):
         ax.scatter(row[cost], row[measure], s=70, color=colour(row["system"]), zorder=3)
-        ax.annotate(row["system"], (row[cost], row[measure]), xytext=(7, 5), textcoords="offset points",
-                    color=colour(row["system"]), fontsize=10)
+        ax.annotate(
+            row["system"],
+            (row[cost], row[measure]),
+            xytext=(7, 5),
+            textcoords="offset points",
+            color=colour(row["system"]),
+            fontsize=10,
+        )
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.25)
-    ax.set_xlabel({"p50_ms": "milliseconds a query in the engine (median, log scale)",
-                   "bytes_per_document": "bytes a document (float32 vectors, log scale)"}[cost])
+    ax.set_xlabel(
+        {
+            "p50_ms": "milliseconds a query in the engine (median, log scale)",
+            "bytes_per_document": "bytes a document (float32 vectors, log scale)",
+        }[cost]
+    )
     ax.set_ylabel(measure)
     ax.grid(alpha=0.25)
     return ax
@@ -112,9 +143,15 @@ def heat_map(result: MaxSim, query_labels: list[str], document_labels: list[str]
         for _ in zip(range(count), labels, strict=True):
             pass
     ax = _axes(ax, max(5.0, 0.34 * columns + 2.2), max(2.4, 0.25 * rows + 1.4))
-    image = ax.imshow(result.similarities, cmap="viridis", aspect="auto", vmin=min(0.0, result.similarities.min()), vmax=1)
+    image = ax.imshow(
+        result.similarities, cmap="viridis", aspect="auto", vmin=min(0.0, result.similarities.min()), vmax=1
+    )
     ax.set_xticks(range(columns), document_labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.set_yticks(range(rows), [f"{label}   {value:.2f}" for label, value in zip(query_labels, result.contributions)], fontsize=8)
+    ax.set_yticks(
+        range(rows),
+        [f"{label}   {value:.2f}" for label, value in zip(query_labels, result.contributions, strict=True)],
+        fontsize=8,
+    )
     for row, column in enumerate(result.best):
         ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=1.8))
     ax.set_title(f"MaxSim = sum of the {rows} row maxima = {result.score:.3f}", loc="left", fontsize=10)

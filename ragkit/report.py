@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from typing import Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import pandas as pd
@@ -79,9 +79,14 @@ def _extremes(dataset: Dataset, comparison: Comparison, system: str, baseline: s
     worst = difference[difference < 0].index[:_EXTREMES]
     best = difference[difference > 0].index[::-1][:_EXTREMES]
     parts = []
-    for title, ids in ((f"Where {system} is best against {baseline}", best), (f"Where {system} is worst against {baseline}", worst)):
+    for title, ids in (
+        (f"Where {system} is best against {baseline}", best),
+        (f"Where {system} is worst against {baseline}", worst),
+    ):
         items = "".join(_query(dataset, comparison, query_id, system, baseline) for query_id in ids)
-        parts.append(f"<details><summary>{html.escape(title)} (nDCG@10)</summary>{items or '<p>Nowhere.</p>'}</details>")
+        parts.append(
+            f"<details><summary>{html.escape(title)} (nDCG@10)</summary>{items or '<p>Nowhere.</p>'}</details>"
+        )
     return "".join(parts)
 
 
@@ -91,7 +96,9 @@ def _query(dataset: Dataset, comparison: Comparison, query_id: str, system: str,
     for name in (baseline, system):
         result = next(s for s in comparison.systems if s.system == name)
         value = show.number(result.values.loc[query_id, "nDCG@10"])
-        cells.append(f"<td class='text'><b>{html.escape(name)} {value}</b>{_ranking(dataset, result.results, query_id)}</td>")
+        cells.append(
+            f"<td class='text'><b>{html.escape(name)} {value}</b>{_ranking(dataset, result.results, query_id)}</td>"
+        )
     return f"<p><b>{html.escape(query_id)}</b> {html.escape(text)}</p><table><tr>{''.join(cells)}</tr></table>"
 
 

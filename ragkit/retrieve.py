@@ -1,8 +1,8 @@
 """Systems that answer queries: which vectors, how deep, reranked by what."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -72,8 +72,9 @@ class Retriever:
     gets at most; a rerank cannot return more than its depth.
     """
 
-    def __init__(self, index: Index, encoders: Mapping[str, Encoder], system: System, depth: int = 100,
-                 limit: int = 100):
+    def __init__(
+        self, index: Index, encoders: Mapping[str, Encoder], system: System, depth: int = 100, limit: int = 100
+    ):
         if depth < 1 or limit < 1:
             raise RagkitError(f"depth and limit are whole numbers from 1; got {depth} and {limit}.")
         missing = [name for name in system.vectors if name not in encoders]

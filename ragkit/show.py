@@ -1,6 +1,7 @@
 """Tables that print the same on every machine."""
 
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -8,7 +9,13 @@ from ragkit.evaluate import Comparison
 from ragkit.retrieve import Run
 
 # Columns that hold counts or identifiers, and are printed as they are.
-_UNITS = {"min_ms": "{:.2f}", "p50_ms": "{:.2f}", "p95_ms": "{:.2f}", "max_ms": "{:.2f}", "bytes_per_document": "{:,.0f}"}
+_UNITS = {
+    "min_ms": "{:.2f}",
+    "p50_ms": "{:.2f}",
+    "p95_ms": "{:.2f}",
+    "max_ms": "{:.2f}",
+    "bytes_per_document": "{:,.0f}",
+}
 
 
 def number(value: float, places: int = 3) -> str:
@@ -50,7 +57,7 @@ def table(rows: pd.DataFrame | Iterable[dict]) -> str:
         cells = [str(name), *text[name]]
         width = max(map(len, cells))
         columns.append([cell.rjust(width) if numeric else cell.ljust(width) for cell in cells])
-    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns))
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def quality(comparison: Comparison) -> str:

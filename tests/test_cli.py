@@ -9,8 +9,22 @@ from ragkit.__main__ import main
 
 def test_search_prints_and_writes_the_ranking(capsys, tmp_path):
     path = tmp_path / "new" / "hits.json"
-    assert main(["search", "movies", "toys in a day-care center", "--system", "dense+colbert", "--limit", "2",
-                 "--json", str(path)]) == 0
+    assert (
+        main(
+            [
+                "search",
+                "movies",
+                "toys in a day-care center",
+                "--system",
+                "dense+colbert",
+                "--limit",
+                "2",
+                "--json",
+                str(path),
+            ]
+        )
+        == 0
+    )
     assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["1", "12"]
     found = json.loads(path.read_text("utf8"))
     assert found["results"][0]["title"] == "Toy Story 3" and len(found["results"]) == 2
@@ -24,7 +38,16 @@ def test_compare_writes_what_the_readme_describes(capsys, tmp_path, own_cache):
     assert (result["collection"], result["documents"], result["queries"]) == ("movies", 20, 40)
     assert [s["system"] for s in result["systems"]] == ["dense", "colbert", "dense→colbert"]
     for system in result["systems"]:
-        assert set(system) == {"system", "nDCG@10", "R@100", "RR@10", "p50_ms", "p95_ms", "bytes_per_document", "per_query"}
+        assert set(system) == {
+            "system",
+            "nDCG@10",
+            "R@100",
+            "RR@10",
+            "p50_ms",
+            "p95_ms",
+            "bytes_per_document",
+            "per_query",
+        }
         values = system["per_query"]["nDCG@10"]
         assert len(values) == 40 and sum(values.values()) / 40 == pytest.approx(system["nDCG@10"])
     config = result["config"]

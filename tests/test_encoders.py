@@ -155,7 +155,10 @@ def test_an_interrupted_call_resumes_where_it_stopped(own_cache, monkeypatch):
 
 def test_models_and_roles_do_not_share_a_cache_entry(own_cache):
     text = ["The same words."]
-    document, query = Encoder(embedded.COLBERT).encode_documents(text)[0], Encoder(embedded.COLBERT).encode_queries(text)[0]
+    document, query = (
+        Encoder(embedded.COLBERT).encode_documents(text)[0],
+        Encoder(embedded.COLBERT).encode_queries(text)[0],
+    )
     tokens = Encoder(embedded.TOKENS).encode_documents(text)[0]
     assert (document.shape, query.shape, tokens.shape) == ((6, 128), (32, 128), (5, 384))
 

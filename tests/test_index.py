@@ -35,7 +35,10 @@ def test_every_engine_returns_what_a_naive_loop_does(where, vectors, rng, tmp_pa
         cases = [
             (index.search(dense, "dense", 15), by_dense),
             (index.search(colbert, "colbert", 15), by_colbert),
-            (index.search(colbert, "colbert", 15, Prefetch(dense, "dense", 20)), {d: by_colbert[d] for d in candidates}),
+            (
+                index.search(colbert, "colbert", 15, Prefetch(dense, "dense", 20)),
+                {d: by_colbert[d] for d in candidates},
+            ),
         ]
     for hits, scores in cases:
         expected = sorted(scores, key=scores.get, reverse=True)[:15]

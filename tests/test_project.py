@@ -1,0 +1,74 @@
+"""The project around the code: one lock for everyone, a README that is true, nobody's paths."""
+
+import json
+import re
+import subprocess
+import tomllib
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = (ROOT / "requirements.txt").read_text("utf8")
+
+
+def tracked():
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_the_lock_pins_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))
+    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    pinned = set(re.findall(r"^([a-z0-9._-]+)==", LOCK, re.MULTILINE))
+    for requirement in wanted:
+        name = re.match(r"[A-Za-z0-9._-]+", requirement).group().lower().replace("_", "-")
+        assert name in pinned, f"{name} is not in requirements.txt; run: make lock"
+    assert {"jupyterlab", "fastembed", "qdrant-client", "pandas", "matplotlib", "ir-measures", "nbval"} <= pinned
+    assert "://" not in LOCK
+
+
+def test_what_runs_is_what_is_pinned():
+    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in distributions()}
+    pins = {}
+    for name, version in re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", LOCK, re.MULTILINE):
+        pins.setdefault(name, set()).add(version)
+    wrong = {n: (installed[n], v) for n, v in pins.items() if n in installed and installed[n] not in v}
+    assert not wrong, "run: make setup"
+
+
+def test_conda_users_get_the_same_pins():
+    text = (ROOT / "environment.yml").read_text("utf8")
+    assert "-r requirements.txt" in text and "==" not in text
+
+
+def test_the_project_holds_no_ones_paths_or_hosts():
+    secret = re.compile(r"/work/|/root/|/tmp/w|shared/(style|design|reference|models)|\.library", re.ASCII)
+    for path in tracked():
+        if path.suffix in {".onnx", ".png"} or path.name in {"tokenizer.json", Path(__file__).name}:
+            continue
+        found = secret.search(path.read_text("utf8", errors="replace"))
+        assert not found, f"{path.relative_to(ROOT)} holds {found.group()!r}"
+
+
+def test_no_file_of_the_corpus_is_committed():
+    names = [path.name for path in tracked()]
+    assert "corpus.jsonl" not in names and not [n for n in names if n.endswith(".zip")]
+
+
+def test_the_readmes_table_is_the_committed_run():
+    readme = (ROOT / "README.md").read_text("utf8")
+    for name in ("movies", "scifact"):
+        result = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text("utf8"))
+        for system in result["systems"]:
+            cells = [system["system"], *(f"{system[m]:.3f}" for m in ("nDCG@10", "R@100", "RR@10"))]
+            assert re.search(r"\|\s*`?" + r"`?\s*\|\s*".join(map(re.escape, cells)) + r"\s*\|", readme), cells
+
+
+def test_every_file_that_the_readme_links_to_is_there():
+    for source in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", source.read_text("utf8")):
+            assert (source.parent / target).exists(), f"{source.name} links to {target}"
