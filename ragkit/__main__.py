@@ -107,8 +107,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from ragkit import Retriever, System, build_index, load_collection, load_encoder
-    from ragkit.show import table
+    from ragkit import Retriever, System, build_index, load_collection, load_encoder, show
 
     system = System.parse(options.system)
     dataset = load_collection(options.collection, options.docs, options.split)
@@ -116,13 +115,10 @@ def _search(options: argparse.Namespace) -> int:
     index, _ = build_index(dataset, encoders, options.where)
     with index:
         hits = Retriever(index, encoders, system, options.depth, options.limit).search(options.query)
-    titles = dict(zip(dataset.documents["doc_id"], dataset.documents["title"], strict=True))
-    rows = [
-        {"rank": rank, "doc_id": doc_id, "title": titles[doc_id], "score": score}
-        for rank, (doc_id, score) in enumerate(hits, 1)
-    ]
-    print(table(rows))
+    print(show.hits(hits, dataset.documents))
     if options.json:
+        titles = dict(zip(dataset.documents["doc_id"], dataset.documents["title"], strict=True))
+        rows = [{"rank": i, "doc_id": d, "title": titles[d], "score": score} for i, (d, score) in enumerate(hits, 1)]
         result = {"collection": dataset.name, "query": options.query, "system": system.name, "results": rows}
         _write(options.json, json.dumps(result, indent=1, ensure_ascii=False))
     return 0

@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
-from tqdm.auto import tqdm
 
 from ragkit import embedded
 from ragkit.cache import ArrayCache
 from ragkit.errors import RagkitError
 from ragkit.paths import cache_dir
+from ragkit.progress import progress
 
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
 # noise, and memory grows with it, so a small one.
@@ -39,12 +39,33 @@ class Token:
     row: int | None
 
 
+def find_model(model: str) -> tuple[type, dict]:
+    """Return FastEmbed's class for a model name (in any case), and its description of the model.
+
+    Raises RagkitError for a name that is neither a dense nor a late-interaction model.
+
+    >>> find_model("ragkit/ColBERT-MiniLM-L6")[1]["dim"]
+    128
+    """
+    embedded.register_models()
+    for cls in (TextEmbedding, LateInteractionTextEmbedding):
+        for description in cls.list_supported_models():
+            if description["model"].lower() == model.lower():
+                return cls, description
+    raise RagkitError(
+        f"FastEmbed knows no model {model!r}. Expected a name from TextEmbedding.list_supported_models() or "
+        "LateInteractionTextEmbedding.list_supported_models(), "
+        f"for example {embedded.DENSE!r} or {embedded.COLBERT!r}."
+    )
+
+
 class Encoder:
     """A FastEmbed model, dense or late interaction, with a cache on disk.
 
     model: any name in TextEmbedding.list_supported_models() or
     LateInteractionTextEmbedding.list_supported_models(); the embedded ones are registered.
-    Raises RagkitError for another name, and for a model that cannot be loaded.
+    download: whether a model that is not on this machine may be fetched from its hub. Raises RagkitError
+    for another name, and for a model that cannot be loaded.
 
     >>> encoder = Encoder("ragkit/colbert-minilm-l6", cache=False)
     >>> encoder.encode_documents(["A film."])[0].shape
@@ -53,25 +74,13 @@ class Encoder:
     ['[CLS]', '[D]', 'a', 'film', '.', '[SEP]']
     """
 
-    def __init__(self, model: str, cache: bool = True, threads: int | None = None):
-        embedded.register_models()
-        known = {
-            d["model"].lower(): (cls, d)
-            for cls in (TextEmbedding, LateInteractionTextEmbedding)
-            for d in cls.list_supported_models()
-        }
-        if model.lower() not in known:
-            raise RagkitError(
-                f"FastEmbed knows no model {model!r}. Expected a name from "
-                "TextEmbedding.list_supported_models() or LateInteractionTextEmbedding.list_supported_models(), "
-                f"for example {embedded.DENSE!r} or {embedded.COLBERT!r}."
-            )
-        cls, description = known[model.lower()]
+    def __init__(self, model: str, cache: bool = True, threads: int | None = None, download: bool = True):
+        cls, description = find_model(model)
         self.name: str = description["model"]
         self.dim: int = description["dim"]
         self.multivector: bool = cls is LateInteractionTextEmbedding
         try:
-            self._model = cls(self.name, threads=threads, lazy_load=True)
+            self._model = cls(self.name, threads=threads, lazy_load=True, local_files_only=not download)
         except RagkitError:
             raise
         except Exception as error:
@@ -123,7 +132,7 @@ class Encoder:
             arrays = {text: array for text, array in zip(texts, store.get(texts), strict=True) if array is not None}
         missing = [text for text in dict.fromkeys(texts) if text not in arrays]
         title = f"{self.name.split('/')[-1]}: encoding {'documents' if role == 'document' else 'queries'}"
-        with tqdm(total=len(missing), desc=title, unit="text", delay=2, mininterval=0.5, leave=False) as bar:
+        with progress(len(missing), title, "text") as bar:
             for batch in self._batches(missing, role):
                 new = [np.asarray(array, np.float32) for array in self._embed(batch, role)]
                 if store:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ragkit.errors import RagkitError
+from ragkit.progress import progress
 
 Hits = list[tuple[str, float]]
 
@@ -58,7 +58,7 @@ class Index(ABC):
         doc_ids = list(doc_ids)
         self._check(doc_ids, vectors)
         start, offset = 0, len(self.doc_ids)
-        with tqdm(total=len(doc_ids), desc="indexing", unit="doc", delay=2, mininterval=0.5, leave=False) as bar:
+        with progress(len(doc_ids), "indexing", "doc") as bar:
             while start < len(doc_ids):
                 stop, floats = start, 0
                 while stop < len(doc_ids) and (stop == start or floats < FLOATS_PER_BATCH):

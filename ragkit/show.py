@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ragkit.evaluate import Comparison
+from ragkit.index import Hits
 from ragkit.retrieve import Run
 
 # Columns that hold counts or identifiers, and are printed as they are.
@@ -71,15 +72,20 @@ def cost(comparison: Comparison) -> str:
     return table(comparison.table()[["system", "p50_ms", "p95_ms", "bytes_per_document"]])
 
 
+def hits(found: Hits, documents: pd.DataFrame) -> str:
+    """Return what `Retriever.search` found, with titles."""
+    titles = documents.set_index("doc_id")["title"]
+    return table(
+        {"rank": rank, "doc_id": doc_id, "title": titles[doc_id], "score": float(score)}
+        for rank, (doc_id, score) in enumerate(found, 1)
+    )
+
+
 def top(results: pd.DataFrame | Run, documents: pd.DataFrame, query_id: str, k: int = 3) -> str:
     """Return the first k documents of one query with their titles."""
     frame = results.results if isinstance(results, Run) else results
     frame = frame[(frame["query_id"] == query_id) & (frame["rank"] <= k)]
-    titles = documents.set_index("doc_id")["title"]
-    return table(
-        {"rank": row.rank, "doc_id": row.doc_id, "title": titles[row.doc_id], "score": float(row.score)}
-        for row in frame.itertuples()
-    )
+    return hits(list(zip(frame["doc_id"], frame["score"], strict=True)), documents)
 
 
 def headline(comparison: Comparison) -> str:

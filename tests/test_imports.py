@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "ragkit"
 ORDER = [
-    ["errors", "paths"],
+    ["errors", "paths", "progress"],
     ["cache", "maxsim", "beir", "embedded", "index_base"],
     ["datasets", "encoders", "client", "edge"],
     ["index"],
