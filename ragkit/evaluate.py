@@ -17,7 +17,7 @@ MEASURES = ("nDCG@10", "R@100", "RR@10")
 def per_query(results: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
     """Return one row a judged query and one column a measure, computed by ir-measures.
 
-    results: query_id, doc_id, score; qrels: query_id, doc_id, relevance. A judged query without
+    results: query_id, doc_id, score, ties ranked by doc_id; qrels: query_id, doc_id, relevance. A judged query without
     results counts as 0; results of a query without judgments are ignored. Raises RagkitError for
     a measure that ir-measures does not know, no judgments, a score that is not finite, or a
     document that a query returned twice.
@@ -43,7 +43,11 @@ def per_query(results: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[str
             parsed[ir_measures.parse_measure(name)] = name
         except (NameError, ValueError, SyntaxError) as error:
             raise RagkitError(f"ir-measures knows no measure {name!r} ({error}); see https://ir-measur.es.") from error
-    values = [(m.query_id, parsed[m.measure], m.value) for m in ir_measures.iter_calc(list(parsed), qrels, results)]
+    ranked = results.sort_values(["query_id", "score", "doc_id"], ascending=[True, False, True])
+    # Ties are in the order of document ids, as the index returns them; ir-measures' providers break
+    # them in two other ways, so they are given scores without ties.
+    ranked = ranked.assign(score=-ranked.groupby("query_id").cumcount().astype(float))
+    values = [(m.query_id, parsed[m.measure], m.value) for m in ir_measures.iter_calc(list(parsed), qrels, ranked)]
     table = pd.DataFrame(values, columns=["query_id", "measure", "value"])
     table = table.pivot(index="query_id", columns="measure", values="value")
     order = pd.unique(qrels["query_id"])
@@ -96,6 +100,13 @@ class Comparison:
             for s in self.systems
         ]
         return pd.DataFrame(rows)
+
+    def __getitem__(self, system: str) -> SystemResult:
+        """Return the result of the system of that name ("dense→colbert"); RagkitError if it was not compared."""
+        for result in self.systems:
+            if result.system == system:
+                return result
+        raise RagkitError(f"{system!r} was not compared; this has {', '.join(s.system for s in self.systems)}.")
 
     def values(self, measure: str = "nDCG@10") -> pd.DataFrame:
         """Return one row a query and one column a system, of one measure.

@@ -1,10 +1,13 @@
 """Pictures of a comparison; a system has the same colour everywhere."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ragkit.errors import RagkitError
 from ragkit.evaluate import Comparison
 from ragkit.maxsim import MaxSim
 
@@ -133,29 +136,42 @@ def quality_cost(
     return ax
 
 
-def heat_map(result: MaxSim, query_labels: list[str], document_labels: list[str], ax: Axes | None = None) -> Axes:
+def heat_map(
+    result: MaxSim,
+    query_labels: Sequence[str],
+    document_labels: Sequence[str],
+    query_groups: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the similarity of every pair of tokens; a frame marks the best document token of each row.
 
-    The row maxima, summed, are the score. Raises ValueError if a label or a row is missing.
+    The row maxima, on the right, summed, are the score. query_groups: a name for each query row, such
+    as Token.kind; a line separates neighbours of different groups. Raises RagkitError unless there is
+    one label (and group) a row.
     """
     rows, columns = result.similarities.shape
-    for count, labels in ((rows, query_labels), (columns, document_labels)):
-        for _ in zip(range(count), labels, strict=True):
-            pass
-    ax = _axes(ax, max(5.0, 0.34 * columns + 2.2), max(2.4, 0.25 * rows + 1.4))
-    image = ax.imshow(
-        result.similarities, cmap="viridis", aspect="auto", vmin=min(0.0, result.similarities.min()), vmax=1
-    )
-    ax.set_xticks(range(columns), document_labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.set_yticks(
-        range(rows),
-        [f"{label}   {value:.2f}" for label, value in zip(query_labels, result.contributions, strict=True)],
-        fontsize=8,
-    )
-    for row, column in enumerate(result.best):
-        ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=1.8))
-    ax.set_title(f"MaxSim = sum of the {rows} row maxima = {result.score:.3f}", loc="left", fontsize=10)
+    groups = [""] * rows if query_groups is None else query_groups
+    if (len(query_labels), len(document_labels), len(groups)) != (rows, columns, rows):
+        raise RagkitError(
+            f"{rows} query rows and {columns} document rows got {len(query_labels)} query labels, "
+            f"{len(document_labels)} document labels and {len(groups)} groups; Encoder.tokens names the rows."
+        )
+    ax = _axes(ax, max(5.0, 0.34 * columns + 2.0), max(2.4, 0.25 * rows + 1.5))
+    ax.spines[:].set_visible(False)
+    image = ax.imshow(result.similarities, cmap="Blues", aspect="auto", vmin=0, vmax=1)
+    ax.set_xticks(range(columns), document_labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
+    ax.set_yticks(range(rows), query_labels, fontsize=9)
+    ax.tick_params(length=0)
+    frame = {"fill": False, "edgecolor": "#D55E00", "linewidth": 1.8}
+    for row, (column, value) in enumerate(zip(result.best, result.contributions, strict=True)):
+        ax.add_patch(plt.Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, **frame))
+        ax.text(columns - 0.3, row, f"{value:.2f}", va="center", fontsize=8, color="#D55E00")
+    for row in range(1, rows):
+        if groups[row] != groups[row - 1]:
+            ax.axhline(row - 0.5, color="black", linewidth=1.2)
+    ax.set_title(f"MaxSim = sum of the {rows} row maxima = {result.score:.3f}", loc="left", fontsize=11)
     ax.set_xlabel("document tokens")
-    ax.set_ylabel("query tokens and their row maximum")
-    ax.figure.colorbar(image, ax=ax, label="cosine", shrink=0.8)
+    ax.set_ylabel("query tokens")
+    pad = 0.05 if columns > 20 else 0.08
+    ax.figure.colorbar(image, ax=ax, label="cosine (below 0: white)", shrink=0.8, pad=pad, extend="min")
     return ax

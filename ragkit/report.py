@@ -94,7 +94,7 @@ def _query(dataset: Dataset, comparison: Comparison, query_id: str, system: str,
     text = dataset.queries.set_index("query_id")["text"][query_id]
     cells = []
     for name in (baseline, system):
-        result = next(s for s in comparison.systems if s.system == name)
+        result = comparison[name]
         value = show.number(result.values.loc[query_id, "nDCG@10"])
         cells.append(
             f"<td class='text'><b>{html.escape(name)} {value}</b>{_ranking(dataset, result.results, query_id)}</td>"

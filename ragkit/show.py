@@ -1,6 +1,6 @@
 """Tables that print the same on every machine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -72,20 +72,32 @@ def cost(comparison: Comparison) -> str:
     return table(comparison.table()[["system", "p50_ms", "p95_ms", "bytes_per_document"]])
 
 
-def hits(found: Hits, documents: pd.DataFrame) -> str:
-    """Return what `Retriever.search` found, with titles."""
+def hits(found: Hits, documents: pd.DataFrame, relevance: Mapping[str, int] | None = None) -> str:
+    """Return what `Retriever.search` found, with titles and, if given, each document's relevance."""
     titles = documents.set_index("doc_id")["title"]
-    return table(
+    rows = [
         {"rank": rank, "doc_id": doc_id, "title": titles[doc_id], "score": float(score)}
         for rank, (doc_id, score) in enumerate(found, 1)
-    )
+    ]
+    if relevance is not None:
+        rows = [{**row, "relevance": int(relevance.get(row["doc_id"], 0))} for row in rows]
+    return table(rows)
 
 
-def top(results: pd.DataFrame | Run, documents: pd.DataFrame, query_id: str, k: int = 3) -> str:
-    """Return the first k documents of one query with their titles."""
+def top(
+    results: pd.DataFrame | Run,
+    documents: pd.DataFrame,
+    query_id: str,
+    k: int = 3,
+    qrels: pd.DataFrame | None = None,
+) -> str:
+    """Return the first k documents of one query with their titles and, given qrels, their relevance."""
     frame = results.results if isinstance(results, Run) else results
     frame = frame[(frame["query_id"] == query_id) & (frame["rank"] <= k)]
-    return hits(list(zip(frame["doc_id"], frame["score"], strict=True)), documents)
+    judged = None
+    if qrels is not None:
+        judged = qrels[qrels["query_id"] == query_id].set_index("doc_id")["relevance"].to_dict()
+    return hits(list(zip(frame["doc_id"], frame["score"], strict=True)), documents, judged)
 
 
 def headline(comparison: Comparison) -> str:

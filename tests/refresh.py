@@ -16,7 +16,11 @@ def refresh(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     NotebookClient(
-        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=1200,
+        coalesce_streams=True,
+        kernel_name="python3",
+        resources={"metadata": {"path": path.parent}},
     ).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

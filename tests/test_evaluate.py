@@ -41,6 +41,12 @@ def test_measures_equal_their_definitions(rng):
         np.testing.assert_allclose(row, naive(run, qrels, query_id), atol=1e-9)
 
 
+def test_ties_are_ranked_by_document_id_by_every_measure():
+    for first, expected in (("a", [1.0, 1.0]), ("b", [0.6309, 0.5])):
+        run, qrels = frames([("q", "b", 1.0), ("q", "a", 1.0)], [("q", first, 1)])
+        assert per_query(run, qrels, ["nDCG@10", "RR@10"]).loc["q"].tolist() == pytest.approx(expected, abs=1e-4)
+
+
 def test_a_judged_query_without_results_counts_as_zero_and_an_unjudged_one_not_at_all():
     values = per_query(*frames([("a", "d", 1.0), ("x", "d", 1.0)], [("a", "d", 1), ("b", "d", 1)]))
     assert values.index.tolist() == ["a", "b"]

@@ -79,9 +79,9 @@ def test_the_top_of_a_run_names_the_films(movies, comparison):
 
 def test_a_heat_map_refuses_labels_that_do_not_fit(rng):
     result = maxsim(rng.standard_normal((3, 4)), rng.standard_normal((5, 4)))
-    with pytest.raises(ValueError):
+    with pytest.raises(ragkit.RagkitError, match="3 query rows and 5 document rows got 2 query labels"):
         plots.heat_map(result, ["a", "b"], list("vwxyz"))
-    with pytest.raises(ValueError):
+    with pytest.raises(ragkit.RagkitError, match="6 document labels"):
         plots.heat_map(result, ["a", "b", "c"], list("vwxyz!"))
     axes = plots.heat_map(result, ["a", "b", "c"], list("vwxyz"))
     assert [label.get_text() for label in axes.get_xticklabels()] == list("vwxyz")
@@ -103,3 +103,12 @@ def test_pictures_show_the_numbers_of_the_comparison(comparison):
     offsets = plots.quality_cost(comparison, cost="bytes_per_document").collections
     assert [c.get_offsets()[0][0] for c in offsets] == pytest.approx(table["bytes_per_document"].tolist())
     plt.close("all")
+
+
+def test_progress_is_hidden_when_asked(monkeypatch):
+    from ragkit.progress import progress
+
+    for value, hidden in (("1", True), ("0", False), ("", False)):
+        monkeypatch.setenv("TQDM_DISABLE", value)
+        with progress(3, "encoding", "text") as bar:
+            assert bar.disable is hidden
