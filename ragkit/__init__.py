@@ -22,6 +22,7 @@ _HOME = {
     "per_query": "evaluate",
     "compare": "experiment",
     "build_index": "experiment",
+    "load_encoders": "experiment",
 }
 
 __all__ = sorted(_HOME)

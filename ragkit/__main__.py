@@ -107,11 +107,11 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from ragkit import Retriever, System, build_index, load_collection, load_encoder, show
+    from ragkit import Retriever, System, build_index, load_collection, load_encoders, show
 
     system = System.parse(options.system)
     dataset = load_collection(options.collection, options.docs, options.split)
-    encoders = {name: load_encoder(name) for name in system.vectors}
+    encoders = load_encoders(system.vectors)
     index, _ = build_index(dataset, encoders, options.where)
     with index:
         hits = Retriever(index, encoders, system, options.depth, options.limit).search(options.query)
@@ -173,10 +173,11 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _print(comparison) -> None:
-    from ragkit.show import headline, table
+    from ragkit import show
 
-    print(headline(comparison))
-    print(table(comparison.table()))
+    print(show.headline(comparison))
+    print(show.quality(comparison), show.evidence(comparison), show.cost(comparison), sep="\n\n")
+    print("\n" + "\n".join(show.verdicts(comparison)))
 
 
 def _write(path: Path, text: str) -> None:

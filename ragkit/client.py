@@ -2,7 +2,7 @@
 
 from qdrant_client import QdrantClient, models
 
-from ragkit.index_base import Index, VectorSpec
+from ragkit.index_base import Fusion, Index, Prefetch, Sparse, Vector, VectorSpec
 
 
 class ClientIndex(Index):
@@ -17,7 +17,12 @@ class ClientIndex(Index):
         self.client, self.collection, self.engine = client, collection, engine
         self.measurable = "local mode" not in engine
         if not client.collection_exists(collection):
-            client.create_collection(collection, vectors_config={n: _params(spec) for n, spec in vectors.items()})
+            idf = models.SparseVectorParams(modifier=models.Modifier.IDF)
+            client.create_collection(
+                collection,
+                vectors_config={n: _params(spec) for n, spec in vectors.items() if not spec.sparse},
+                sparse_vectors_config={n: idf for n, spec in vectors.items() if spec.sparse} or None,
+            )
         else:
             count = client.count(collection).count
             records, _ = client.scroll(collection, limit=max(1, count), with_payload=["doc_id"])
@@ -25,26 +30,39 @@ class ClientIndex(Index):
 
     def _upsert(self, points, batch, doc_ids):
         structs = [
-            models.PointStruct(id=point, vector=vectors, payload={"doc_id": doc_id})
-            for point, vectors, doc_id in zip(points, batch, doc_ids, strict=True)
+            models.PointStruct(id=p, vector={n: _plain(v) for n, v in vectors.items()}, payload={"doc_id": d})
+            for p, vectors, d in zip(points, batch, doc_ids, strict=True)
         ]
         self.client.upsert(self.collection, structs, wait=True)
 
     def _query(self, vector, using, limit, prefetch):
-        exact = models.SearchParams(exact=True) if self.measurable else None  # local mode always is
-        response = self.client.query_points(
-            self.collection,
-            query=vector.tolist(),
+        return self._points(
+            query=_plain(vector),
             using=using,
             limit=limit,
-            search_params=exact,
-            with_payload=False,
-            prefetch=prefetch
-            and models.Prefetch(
-                query=prefetch.vector.tolist(), using=prefetch.using, limit=prefetch.depth, params=exact
-            ),
+            search_params=self._exact(),
+            prefetch=prefetch and self._stage(prefetch),
         )
+
+    def _query_fused(self, fusion):
+        stage = self._stage(fusion)
+        return self._points(query=stage.query, limit=stage.limit, prefetch=stage.prefetch)
+
+    def _points(self, **request):
+        response = self.client.query_points(self.collection, with_payload=False, **request)
         return [(point.id, point.score) for point in response.points]
+
+    def _exact(self):
+        return models.SearchParams(exact=True) if self.measurable else None  # local mode always is
+
+    def _stage(self, stage: Prefetch | Fusion) -> models.Prefetch:
+        if isinstance(stage, Prefetch):
+            return models.Prefetch(
+                query=_plain(stage.vector), using=stage.using, limit=stage.depth, params=self._exact()
+            )
+        rrf = models.RrfQuery(rrf=models.Rrf(k=stage.k))
+        query = rrf if stage.method == "rrf" else models.FusionQuery(fusion=models.Fusion.DBSF)
+        return models.Prefetch(prefetch=[self._stage(p) for p in stage.prefetches], query=query, limit=stage.depth)
 
     def _flush(self):
         pass
@@ -65,3 +83,9 @@ def _params(spec: VectorSpec) -> models.VectorParams:
         # Without m=0 a server builds a graph over multivectors, at tokens² comparisons an insertion.
         hnsw_config=models.HnswConfigDiff(m=0) if spec.multivector else None,
     )
+
+
+def _plain(vector: Vector) -> list | models.SparseVector:
+    if isinstance(vector, Sparse):
+        return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
+    return vector.tolist()

@@ -10,7 +10,7 @@ from pathlib import Path
 import qdrant_edge as qe
 
 from ragkit.errors import RagkitError
-from ragkit.index_base import Index, VectorSpec
+from ragkit.index_base import Fusion, Index, Prefetch, Sparse, Vector, VectorSpec
 
 _EXACT = qe.SearchParams(exact=True)
 # Edge searches its segments in parallel, one thread each, and puts all documents in one segment
@@ -33,7 +33,7 @@ class EdgeIndex(Index):
         self.folder, self.temporary = folder, temporary
         self.engine = f"Qdrant Edge {version('qdrant-edge-py')}"
         described = {
-            "vectors": {name: [spec.dim, spec.multivector] for name, spec in sorted(vectors.items())},
+            "vectors": {name: [spec.dim, spec.multivector, spec.sparse] for name, spec in sorted(vectors.items())},
             "content": content,
         }
         note = folder / "ragkit.json"
@@ -41,7 +41,10 @@ class EdgeIndex(Index):
             folder.mkdir(parents=True, exist_ok=True)
             # The write-ahead log would store every vector twice; _flush() makes a batch durable instead.
             config = qe.EdgeConfig(
-                vectors={n: _params(spec) for n, spec in vectors.items()},
+                vectors={n: _params(spec) for n, spec in vectors.items() if not spec.sparse},
+                sparse_vectors={
+                    n: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf) for n, spec in vectors.items() if spec.sparse
+                },
                 optimizers=qe.EdgeOptimizersConfig(
                     default_segment_number=_SEGMENTS, indexing_threshold=_CLOSE_SEGMENT_KB
                 ),
@@ -81,24 +84,27 @@ class EdgeIndex(Index):
         return [by_point[point] for point in sorted(by_point)]
 
     def _upsert(self, points, batch, doc_ids):
-        structs = [qe.Point(p, v, {"doc_id": d}) for p, v, d in zip(points, batch, doc_ids, strict=True)]
+        structs = [
+            qe.Point(p, {n: _plain(v) for n, v in vectors.items()}, {"doc_id": d})
+            for p, vectors, d in zip(points, batch, doc_ids, strict=True)
+        ]
         self._shard.update(qe.UpdateOperation.upsert_points(structs))
 
     def _query(self, vector, using, limit, prefetch):
-        request = qe.QueryRequest(
-            query=qe.Query.Nearest(vector.tolist(), using=using),
+        return self._points(
+            query=qe.Query.Nearest(_plain(vector), using=using),
             limit=limit,
             params=_EXACT,
-            prefetches=prefetch
-            and [
-                qe.Prefetch(
-                    query=qe.Query.Nearest(prefetch.vector.tolist(), using=prefetch.using),
-                    limit=prefetch.depth,
-                    params=_EXACT,
-                )
-            ],
+            prefetches=prefetch and [_stage(prefetch)],
         )
-        return [(point.id, point.score) for point in self._shard.query(request)]
+
+    def _query_fused(self, fusion):
+        return self._points(
+            query=_fusion(fusion), limit=fusion.depth, prefetches=[_stage(p) for p in fusion.prefetches]
+        )
+
+    def _points(self, **request):
+        return [(point.id, point.score) for point in self._shard.query(qe.QueryRequest(**request))]
 
     def _flush(self):
         self._shard.flush()
@@ -124,3 +130,20 @@ def _params(spec: VectorSpec) -> qe.EdgeVectorParams:
         multivector_config=multivector if spec.multivector else None,
         hnsw_config=qe.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000),  # no graph
     )
+
+
+def _plain(vector: Vector) -> list | qe.SparseVector:
+    if isinstance(vector, Sparse):
+        return qe.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
+    return vector.tolist()
+
+
+def _stage(stage: Prefetch | Fusion) -> qe.Prefetch:
+    if isinstance(stage, Prefetch):
+        query = qe.Query.Nearest(_plain(stage.vector), using=stage.using)
+        return qe.Prefetch(query=query, limit=stage.depth, params=_EXACT)
+    return qe.Prefetch(query=_fusion(stage), limit=stage.depth, prefetches=[_stage(p) for p in stage.prefetches])
+
+
+def _fusion(fusion: Fusion):
+    return qe.Fusion.Rrf(k=fusion.k) if fusion.method == "rrf" else qe.Fusion.Dbsf()

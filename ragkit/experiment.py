@@ -1,40 +1,59 @@
 """The main job: one collection, several systems, one comparison."""
 
+import gc
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from ragkit.bm25 import Bm25Encoder
 from ragkit.datasets import Dataset
 from ragkit.encoders import Encoder, load_encoder
 from ragkit.errors import RagkitError
-from ragkit.evaluate import MEASURES, Comparison, system_result
+from ragkit.evaluate import MEASURES, Comparison, Cost, SystemResult, per_query, system_result
 from ragkit.index import Index, VectorSpec, open_index
-from ragkit.retrieve import Retriever, System
+from ragkit.memory import peak_growth
+from ragkit.rescore import cross_encoder, oracle
+from ragkit.retrieve import WARM_UP, Retriever, Run, System
 
 SYSTEMS = ("dense", "colbert", "dense+colbert")
 # A first stage returns this many documents, so that R@100 can be computed.
 LIMIT = 100
 
 
+def load_encoders(names: Sequence[str]) -> dict[str, Encoder | Bm25Encoder]:
+    """Return the encoder behind each vector name: dense, colbert, tokens or bm25."""
+    return {name: Bm25Encoder() if name == "bm25" else load_encoder(name) for name in names}
+
+
 def build_index(
-    dataset: Dataset, encoders: dict[str, Encoder], where: str | Path | None = None
+    dataset: Dataset, encoders: Mapping[str, Encoder | Bm25Encoder], where: str | Path | None = None
 ) -> tuple[Index, dict[str, float]]:
     """Return the index of a collection, and the bytes a document takes under each vector name.
 
     encoders: one for each vector name. where: see open_index. A kept index of the same documents
     and models is continued, or used as it is. Raises RagkitError as open_index does.
     """
+    return _store(dataset, encoders, _encode(dataset, encoders), where)
+
+
+def _encode(dataset: Dataset, encoders: Mapping[str, Encoder | Bm25Encoder]) -> dict[str, list]:
     passages = dataset.passages
-    vectors = {name: encoder.encode_documents(passages) for name, encoder in encoders.items()}
-    specs = {name: VectorSpec(encoder.dim, encoder.multivector) for name, encoder in encoders.items()}
+    return {name: encoder.encode_documents(passages) for name, encoder in encoders.items()}
+
+
+def _store(dataset: Dataset, encoders: Mapping, vectors: dict[str, list], where) -> tuple[Index, dict[str, float]]:
+    specs = {n: VectorSpec(e.dim, e.multivector, getattr(e, "sparse", False)) for n, e in encoders.items()}
     doc_ids = dataset.documents["doc_id"].tolist()
-    content = hashlib.sha256(repr([doc_ids, passages, *(encoders[n].fingerprint for n in encoders)]).encode())
-    index = open_index(where, specs, f"ragkit-{dataset.name}", content.hexdigest())
+    stands_for = [doc_ids, dataset.passages, *(encoders[name].fingerprint for name in encoders)]
+    content = hashlib.sha256(repr(stands_for).encode("utf8", "surrogatepass")).hexdigest()
+    index = open_index(where, specs, f"ragkit-{dataset.name}", content)
     done = len(index.doc_ids)
     if index.doc_ids != doc_ids[:done]:
         index.close()
@@ -50,46 +69,114 @@ def compare(
     depth: int = 100,
     where: str | Path | None = None,
     measures: Sequence[str] = MEASURES,
+    runs: Mapping[str, pd.DataFrame] | None = None,
 ) -> Comparison:
     """Return the systems' quality and cost on one collection, on the same engine and queries.
 
-    systems: as System.parse reads them. depth: the candidates that a rerank gets. where: see
-    open_index. Searches are exact. Raises RagkitError for a system named twice or unknown.
+    systems: as System.parse reads them; the first is the baseline. depth: the candidates that a rerank
+    gets. where: see open_index; systems that need the same vectors share an index, and all share one if
+    `where` is given. runs: others' runs by name (query_id, doc_id, score), to stand in the same table.
+    Searches are exact. Raises RagkitError for a system named twice or unknown, and for bad runs.
 
     >>> from ragkit.datasets import load_movies
     >>> compare(load_movies(), ["dense"], where=":memory:").queries
     40
     """
     parsed = [System.parse(text) for text in systems]
-    if not parsed or len(set(parsed)) < len(parsed):
-        raise RagkitError(f"Expected at least one system, each once; got {', '.join(systems) or 'none'}.")
-    names = list(dict.fromkeys(name for system in parsed for name in system.vectors))
-    encoders = {name: load_encoder(name) for name in names}
-    index, size = build_index(dataset, encoders, where)
-    with index:
-        results = []
-        for system in parsed:
-            run = Retriever(index, encoders, system, depth, LIMIT).run(dataset.queries)
-            needed = sum(size[name] for name in system.vectors)
-            results.append(system_result(run, dataset.qrels, needed, measures))
-        config = _config(dataset, encoders, index, depth)
-    return Comparison(dataset.name, len(dataset.documents), len(dataset.queries), config, results, dataset.notes)
+    names = [system.name for system in parsed] + list(runs or {})
+    if not names or len(set(names)) < len(names):
+        raise RagkitError(f"Expected at least one system, each once; got {', '.join(names) or 'none'}.")
+    encoders = load_encoders(list(dict.fromkeys(name for system in parsed for name in system.vectors)))
+    shared = where is not None or bool(os.environ.get("QDRANT_URL"))
+    groups: dict[tuple[str, ...], list[System]] = {}
+    for system in parsed:
+        groups.setdefault(tuple(encoders) if shared else tuple(sorted(system.vectors)), []).append(system)
+    found: dict[str, SystemResult] = {}
+    config: dict = {}
+    for group, members in groups.items():
+        results, engine = _measure(dataset, {n: encoders[n] for n in group}, members, depth, where, measures)
+        found |= {result.system: result for result in results}
+        config = engine
+    notes = list(dataset.notes)
+    for name, frame in (runs or {}).items():
+        found[name], note = _external(name, frame, dataset, measures)
+        notes += note
+    config = _config(dataset, encoders, depth, "shared by all systems" if shared else "one a set of vectors") | config
+    results = [found[name] for name in names]
+    return Comparison(dataset.name, len(dataset.documents), len(dataset.queries), config, results, tuple(notes))
 
 
-def _config(dataset: Dataset, encoders: dict[str, Encoder], index: Index, depth: int) -> dict:
-    packages = ("fastembed", "qdrant-client", "qdrant-edge-py", "onnxruntime", "ir-measures", "numpy")
+def _measure(dataset, encoders, systems: list[System], depth, where, measures) -> tuple[list[SystemResult], dict]:
+    """Return the results of systems that share an index, and which engine answered."""
+    vectors = _encode(dataset, encoders)
+    gc.collect()
+    with peak_growth() as grown:
+        start = time.perf_counter()
+        index, size = _store(dataset, encoders, vectors, where)
+        index_s = time.perf_counter() - start
+        with index:
+            runs = [_run(index, encoders, system, depth, dataset) for system in systems]
+            disk = index.bytes_on_disk()
+            engine = {"engine": index.engine, "engine_times_are_qdrants": index.measurable}
+    count = len(dataset.documents)
+    results = []
+    for system, run in zip(systems, runs, strict=True):
+        cost = Cost(
+            bytes_per_document=sum(size[name] for name in system.vectors),
+            disk_bytes_per_document=float("nan") if disk is None else disk / count,
+            index_s=index_s,
+            memory_bytes=float(grown()),
+        )
+        results.append(system_result(run, dataset.qrels, cost, measures))
+    return results, engine
+
+
+def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset) -> Run:
+    rescore = None
+    if system.rerank == "oracle":
+        rescore = oracle(dataset.qrels)
+    elif system.rerank == "cross-encoder":
+        rescore = cross_encoder(dict(zip(dataset.documents["doc_id"], dataset.passages, strict=True)))
+    run = Retriever(index, encoders, system, depth, LIMIT, rescore).run(dataset.queries)
+    # An oracle has no price: it knows the judgments.
+    return run if system.rerank != "oracle" else Run(run.system, run.results, run.ms * float("nan"))
+
+
+def _external(name: str, frame: pd.DataFrame, dataset: Dataset, measures) -> tuple[SystemResult, list[str]]:
+    """Return the result of a run made elsewhere, and notes that count what does not fit the collection."""
+    missing = [column for column in ("query_id", "doc_id", "score") if column not in frame]
+    if missing:
+        raise RagkitError(f"The run {name!r} has no column {', '.join(missing)}.")
+    queries = set(dataset.queries["query_id"])
+    notes = []
+    for count, what in (
+        ((~frame["query_id"].isin(queries)).sum(), "results are for queries without judgments here and are ignored"),
+        ((~frame["doc_id"].isin(set(dataset.documents["doc_id"]))).sum(), "results name documents that are not here"),
+        (len(queries - set(frame["query_id"])), "judged queries have no result and count as 0"),
+    ):
+        if count:
+            notes.append(f"run {name}: {count:,} {what}")
+    frame = frame.sort_values(["query_id", "score", "doc_id"], ascending=[True, False, True])
+    frame = frame.assign(rank=frame.groupby("query_id").cumcount() + 1)[["query_id", "doc_id", "score", "rank"]]
+    values = per_query(frame, dataset.qrels, measures)
+    return SystemResult(name, values, frame.reset_index(drop=True), pd.Series(float("nan"), values.index)), notes
+
+
+def _config(dataset: Dataset, encoders: Mapping, depth: int, indexes: str) -> dict:
+    packages = ("fastembed", "qdrant-client", "qdrant-edge-py", "onnxruntime", "ir-measures", "scipy", "numpy")
     return {
         "models": {
             name: {"model": encoder.name, "dim": encoder.dim, "sha256": encoder.checksums}
             for name, encoder in encoders.items()
         },
         "embedded_text": "title + text" if dataset.with_titles else "text",
-        "engine": index.engine,
-        "engine_times_are_qdrants": index.measurable,
+        "truncation": "256 tokens for the embedded models, else the model's own; bm25 reads the whole text",
         "search": "exact",
         "depth": depth,
         "limit": LIMIT,
-        "times": "engine only, per query, one at a time; encoding the query not included",
+        "hybrid": "dense and bm25, each to the depth; rrf with k = 2, dbsf",
+        "indexes": indexes,
+        "times": f"engine only, per query, one at a time, {WARM_UP} to warm up; encoding the query not included",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }

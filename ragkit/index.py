@@ -9,10 +9,10 @@ from qdrant_client import QdrantClient
 from ragkit.client import ClientIndex
 from ragkit.edge import EdgeIndex
 from ragkit.errors import RagkitError
-from ragkit.index_base import Hits, Index, Prefetch, VectorSpec
+from ragkit.index_base import Fusion, Hits, Index, Prefetch, Sparse, Vector, VectorSpec
 from ragkit.paths import cache_dir
 
-__all__ = ["Hits", "Index", "Prefetch", "VectorSpec", "open_index"]
+__all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Vector", "VectorSpec", "open_index"]
 
 
 def open_index(

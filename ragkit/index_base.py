@@ -20,19 +20,52 @@ FLOATS_PER_BATCH = 1_000_000
 
 @dataclass(frozen=True)
 class VectorSpec:
-    """What one named vector of an index is: its width, and whether it is a multivector."""
+    """What one named vector of an index is: its width, and whether it is a multivector or sparse (width 0)."""
 
     dim: int
-    multivector: bool
+    multivector: bool = False
+    sparse: bool = False
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A sparse vector: uint32 indices, each once, and their float32 values."""
+
+    indices: np.ndarray
+    values: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return self.values.size
+
+    @property
+    def nbytes(self) -> int:
+        return self.indices.nbytes + self.values.nbytes
+
+
+Vector = np.ndarray | Sparse
 
 
 @dataclass(frozen=True)
 class Prefetch:
-    """The first stage of a rerank: `depth` candidates by `vector` under the name `using`."""
+    """A first stage: `depth` candidates by `vector` under the name `using`."""
 
-    vector: np.ndarray
+    vector: Vector
     using: str
     depth: int
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A first stage of several, fused: "rrf" (reciprocal ranks, with k) or "dbsf" (scores by their spread).
+
+    Qdrant's own k is 2; the paper's is 60 (Cormack, Clarke and Büttcher, SIGIR 2009).
+    """
+
+    prefetches: tuple[Prefetch, ...]
+    depth: int
+    method: str = "rrf"
+    k: int = 2
 
 
 class Index(ABC):
@@ -49,7 +82,7 @@ class Index(ABC):
         self.vectors = dict(vectors)
         self.doc_ids: list[str] = []
 
-    def add(self, doc_ids: Sequence[str], vectors: dict[str, Sequence[np.ndarray]]) -> None:
+    def add(self, doc_ids: Sequence[str], vectors: dict[str, Sequence[Vector]]) -> None:
         """Store one vector of every name for each document; point ids are positions, from 0.
 
         Raises RagkitError, before anything is written, if a name, a count or a shape is not the
@@ -66,26 +99,37 @@ class Index(ABC):
                     stop += 1
                 if floats > FLOATS_PER_BATCH and stop > start + 1:
                     stop -= 1  # the last one would have gone over
-                batch = [{name: arrays[i].tolist() for name, arrays in vectors.items()} for i in range(start, stop)]
+                batch = [{name: arrays[i] for name, arrays in vectors.items()} for i in range(start, stop)]
                 self._upsert(list(range(offset + start, offset + stop)), batch, doc_ids[start:stop])
                 bar.update(stop - start)
                 start = stop
         self.doc_ids += doc_ids
         self._flush()
 
-    def search(self, vector: np.ndarray, using: str, limit: int, prefetch: Prefetch | None = None) -> Hits:
+    def search(self, vector: Vector, using: str, limit: int, prefetch: Prefetch | Fusion | None = None) -> Hits:
         """Return the `limit` best (doc_id, score), best first, ties by doc_id.
 
-        vector: (dim,) or (rows, dim), compared with the documents' vectors named `using`: the
-        cosine, or the MaxSim of cosines. With `prefetch`, only its candidates are scored.
+        vector: (dim,), (rows, dim) or Sparse, compared with the documents' vectors named `using`: the
+        cosine, the MaxSim of cosines, or the product with IDF weights. With `prefetch`, only its
+        candidates are scored.
         """
-        for name in (using, *([prefetch.using] if prefetch else [])):
+        self._know(using, *_names(prefetch))
+        return self._hits(self._query(vector, using, limit, prefetch))
+
+    def fuse(self, fusion: Fusion) -> Hits:
+        """Return the fusion's `depth` best (doc_id, fused score), best first, ties by doc_id."""
+        self._know(*_names(fusion))
+        return self._hits(self._query_fused(fusion))
+
+    def _know(self, *names: str) -> None:
+        for name in names:
             if name not in self.vectors:
                 raise RagkitError(f"The index has no vectors {name!r}; it has {', '.join(self.vectors)}.")
-        hits = [(self.doc_ids[point], score) for point, score in self._query(vector, using, limit, prefetch)]
-        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
 
-    def _check(self, doc_ids: list[str], vectors: dict[str, Sequence[np.ndarray]]) -> None:
+    def _hits(self, points: list[tuple[int, float]]) -> Hits:
+        return sorted(((self.doc_ids[p], score) for p, score in points), key=lambda hit: (-hit[1], hit[0]))
+
+    def _check(self, doc_ids: list[str], vectors: dict[str, Sequence[Vector]]) -> None:
         if set(vectors) != set(self.vectors):
             raise RagkitError(f"Got vectors {sorted(vectors)}; this index was made for {sorted(self.vectors)}.")
         if len(set(doc_ids) | set(self.doc_ids)) != len(doc_ids) + len(self.doc_ids):
@@ -95,6 +139,8 @@ class Index(ABC):
                 raise RagkitError(f"Got {len(arrays)} {name} vectors for {len(doc_ids)} documents.")
             spec = self.vectors[name]
             for doc_id, array in zip(doc_ids, arrays, strict=True):
+                if spec.sparse:
+                    continue  # any set of indices, none for an empty document
                 if array.ndim != 1 + spec.multivector or array.shape[-1] != spec.dim or not array.size:
                     expected = f"(rows, {spec.dim})" if spec.multivector else f"({spec.dim},)"
                     raise RagkitError(f"Document {doc_id!r}: {name} has shape {array.shape}, expected {expected}.")
@@ -111,12 +157,15 @@ class Index(ABC):
         self.close()
 
     @abstractmethod
-    def _upsert(self, points: list[int], batch: list[dict[str, list]], doc_ids: list[str]) -> None: ...
+    def _upsert(self, points: list[int], batch: list[dict[str, Vector]], doc_ids: list[str]) -> None: ...
 
     @abstractmethod
     def _query(
-        self, vector: np.ndarray, using: str, limit: int, prefetch: Prefetch | None
+        self, vector: Vector, using: str, limit: int, prefetch: Prefetch | Fusion | None
     ) -> list[tuple[int, float]]: ...
+
+    @abstractmethod
+    def _query_fused(self, fusion: Fusion) -> list[tuple[int, float]]: ...
 
     @abstractmethod
     def _flush(self) -> None: ...
@@ -128,3 +177,9 @@ class Index(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the engine; what is in a folder or on a server stays."""
+
+
+def _names(stage: Prefetch | Fusion | None) -> list[str]:
+    if isinstance(stage, Fusion):
+        return [prefetch.using for prefetch in stage.prefetches]
+    return [stage.using] if stage else []

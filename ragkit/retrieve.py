@@ -1,28 +1,35 @@
 """Systems that answer queries: which vectors, how deep, reranked by what."""
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from ragkit.encoders import Encoder
 from ragkit.errors import RagkitError
-from ragkit.index import Hits, Index, Prefetch
+from ragkit.index import Fusion, Hits, Index, Prefetch, Vector
+from ragkit.progress import progress
 
 # Queries answered before the clock counts, so that caches and lazily loaded parts are warm.
 WARM_UP = 5
 
 
+# First stages made of two: the method that fuses `dense` and `bm25`.
+HYBRIDS = {"hybrid": "rrf", "hybrid-dbsf": "dbsf"}
+# Reranks by something else than vectors: they need a `rescore` function.
+RESCORERS = ("oracle", "cross-encoder")
+
+
 @dataclass(frozen=True)
 class System:
-    """A first stage by the vectors `first`, reranked by the vectors `rerank` if there are any.
+    """A first stage by the vectors `first` (or a hybrid), reranked by `rerank` if there is one.
 
     >>> System.parse("dense+colbert").name
     'dense→colbert'
-    >>> System.parse("colbert").vectors
-    ('colbert',)
+    >>> System.parse("hybrid+colbert").vectors
+    ('dense', 'bm25', 'colbert')
     """
 
     first: str
@@ -34,11 +41,12 @@ class System:
 
         Raises RagkitError for anything else than one of those three forms.
         """
-        parts = text.replace("→", "+").split("+")
-        if len(parts) > 2 or not all(part.isidentifier() for part in parts) or len(set(parts)) < len(parts):
+        parts = text.strip().replace("→", "+").split("+")
+        well = all(re.fullmatch(r"[a-z][a-z0-9-]*", part) for part in parts) and len(set(parts)) == len(parts)
+        if len(parts) > 2 or not well or parts[0] in RESCORERS or parts[-1] in HYBRIDS and len(parts) == 2:
             raise RagkitError(
-                f"{text!r} is no system; expected vectors such as dense, colbert or tokens, "
-                "or a first stage and a rerank such as dense+colbert."
+                f"{text!r} is no system; expected a first stage (dense, colbert, tokens, bm25, hybrid, hybrid-dbsf), "
+                "or a first stage and a rerank such as dense+colbert, hybrid+colbert or dense+oracle."
             )
         return cls(*parts)
 
@@ -49,7 +57,8 @@ class System:
     @property
     def vectors(self) -> tuple[str, ...]:
         """The names of the vectors that the system needs."""
-        return (self.first,) if self.rerank is None else (self.first, self.rerank)
+        first = ("dense", "bm25") if self.first in HYBRIDS else (self.first,)
+        return first if self.rerank is None or self.rerank in RESCORERS else (*first, self.rerank)
 
 
 @dataclass(frozen=True)
@@ -65,48 +74,82 @@ class Run:
     ms: pd.Series
 
 
+Rescore = Callable[[str, str, Hits], Hits]
+
+
 class Retriever:
     """Answers queries with one system over one index.
 
-    depth: how many candidates a first stage hands to the rerank. limit: how many documents a query
-    gets at most; a rerank cannot return more than its depth.
+    depth: how many candidates a first stage hands to the rerank (and each half to a hybrid). limit: how
+    many documents a query gets at most; a rerank cannot return more than its depth. rescore: for an
+    oracle or a cross-encoder, called with a query's id, its text and the candidates.
     """
 
     def __init__(
-        self, index: Index, encoders: Mapping[str, Encoder], system: System, depth: int = 100, limit: int = 100
+        self,
+        index: Index,
+        encoders: Mapping[str, Encoder],
+        system: System,
+        depth: int = 100,
+        limit: int = 100,
+        rescore: Rescore | None = None,
     ):
         if depth < 1 or limit < 1:
             raise RagkitError(f"depth and limit are whole numbers from 1; got {depth} and {limit}.")
         missing = [name for name in system.vectors if name not in encoders]
         if missing:
             raise RagkitError(f"{system.name} needs an encoder for {', '.join(missing)}.")
+        if (system.rerank in RESCORERS) != (rescore is not None):
+            raise RagkitError(
+                f"{system.name}: `rescore` goes with a rerank by {' or '.join(RESCORERS)}, and only there."
+            )
         self.index, self.encoders, self.system = index, encoders, system
-        self.depth, self.limit = depth, limit
+        self.depth, self.limit, self.rescore = depth, limit, rescore
 
     def search(self, text: str) -> Hits:
         """Return (doc_id, score) for one query text, best first."""
-        return self._search([self.encoders[name].encode_queries([text])[0] for name in self.system.vectors])
+        return self._search("", text, *self._encode([text]))
 
     def run(self, queries: pd.DataFrame) -> Run:
         """Return the run over `queries` (query_id, text): encoded first, then searched one by one.
 
         The first WARM_UP queries are searched once before the clock counts.
         """
-        texts = queries["text"].tolist()
-        encoded = list(zip(*(self.encoders[name].encode_queries(texts) for name in self.system.vectors), strict=True))
-        for vectors in encoded[:WARM_UP]:
-            self._search(vectors)
+        work = list(zip(queries["query_id"], queries["text"], self._encode(queries["text"].tolist()), strict=True))
         rows, ms = [], {}
-        for query_id, vectors in zip(queries["query_id"], encoded, strict=True):
-            start = time.perf_counter()
-            hits = self._search(vectors)
-            ms[query_id] = 1000 * (time.perf_counter() - start)
-            rows += [(query_id, doc_id, score, rank) for rank, (doc_id, score) in enumerate(hits, 1)]
+        with progress(len(work), f"{self.system.name}: searching", "query") as bar:
+            for item in work[:WARM_UP]:
+                self._search(*item)
+            for query_id, text, vectors in work:
+                start = time.perf_counter()
+                hits = self._search(query_id, text, vectors)
+                ms[query_id] = 1000 * (time.perf_counter() - start)
+                rows += [(query_id, doc_id, score, rank) for rank, (doc_id, score) in enumerate(hits, 1)]
+                bar.update()
         results = pd.DataFrame(rows, columns=["query_id", "doc_id", "score", "rank"])
         return Run(self.system.name, results, pd.Series(ms, name="ms", dtype=float))
 
-    def _search(self, vectors: Sequence[np.ndarray]) -> Hits:
-        if self.system.rerank is None:
-            return self.index.search(vectors[0], self.system.first, self.limit)
-        first = Prefetch(vectors[0], self.system.first, self.depth)
-        return self.index.search(vectors[1], self.system.rerank, min(self.limit, self.depth), first)
+    def _encode(self, texts: list[str]) -> list[dict[str, Vector]]:
+        columns = {name: self.encoders[name].encode_queries(texts) for name in self.system.vectors}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _search(self, query_id: str, text: str, vectors: dict[str, Vector]) -> Hits:
+        first, rerank = self.system.first, self.system.rerank
+        limit = self.limit if rerank is None else min(self.limit, self.depth)
+        if rerank is not None and self.rescore is None:
+            return self.index.search(vectors[rerank], rerank, limit, self._candidates(vectors, self.depth))
+        count = self.limit if rerank is None else self.depth
+        if first in HYBRIDS:
+            hits = self.index.fuse(self._candidates(vectors, count))
+        else:
+            hits = self.index.search(vectors[first], first, count)
+        if self.rescore:
+            return sorted(self.rescore(query_id, text, hits), key=lambda hit: (-hit[1], hit[0]))[:limit]
+        return hits
+
+    def _candidates(self, vectors: dict[str, Vector], depth: int) -> Prefetch | Fusion:
+        first = self.system.first
+        if first not in HYBRIDS:
+            return Prefetch(vectors[first], first, depth)
+        halves = tuple(Prefetch(vectors[name], name, self.depth) for name in ("dense", "bm25"))
+        return Fusion(halves, depth, HYBRIDS[first])

@@ -1,22 +1,19 @@
 """Tables that print the same on every machine."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from ragkit import stats
 from ragkit.evaluate import Comparison
 from ragkit.index import Hits
 from ragkit.retrieve import Run
 
 # Columns that hold counts or identifiers, and are printed as they are.
-_UNITS = {
-    "min_ms": "{:.2f}",
-    "p50_ms": "{:.2f}",
-    "p95_ms": "{:.2f}",
-    "max_ms": "{:.2f}",
-    "bytes_per_document": "{:,.0f}",
-}
+_UNITS = {name: "{:.2f}" for name in ("min_ms", "p50_ms", "p95_ms", "max_ms", "index_s")}
+_WHOLE = ("queries_per_s", "bytes_per_document", "disk_bytes_per_document", "memory_bytes")
+_UNITS |= {name: "{:,.0f}" for name in _WHOLE}
 
 
 def number(value: float, places: int = 3) -> str:
@@ -63,13 +60,110 @@ def table(rows: pd.DataFrame | Iterable[dict]) -> str:
 
 def quality(comparison: Comparison) -> str:
     """Return the measures of every system as a table: what is the same on every machine."""
-    frame = comparison.table()
-    return table(frame.drop(columns=["p50_ms", "p95_ms", "bytes_per_document"]))
+    return table(comparison.table()[["system", *comparison.measures]])
 
 
 def cost(comparison: Comparison) -> str:
-    """Return milliseconds and bytes of every system as a table: times differ from run to run."""
-    return table(comparison.table()[["system", "p50_ms", "p95_ms", "bytes_per_document"]])
+    """Return time and space of every system as a table: these differ from machine to machine."""
+    frame = comparison.table().drop(columns=comparison.measures)
+    return table(frame.dropna(axis="columns", how="all"))
+
+
+def evidence(comparison: Comparison, measure: str = "nDCG@10") -> str:
+    """Return one measure of every system with its interval, and its difference to the baseline with interval,
+    p (corrected by Holm's method) and the queries it wins, ties and loses."""
+    frame = comparison.evidence(measure)
+    if "difference" not in frame:
+        frame = frame.assign(difference=float("nan"))
+    rows = []
+    for row in frame.to_dict("records"):
+        line = {"system": row["system"], measure: row["mean"], "95 %": _interval(row["low"], row["high"])}
+        if pd.isna(row["difference"]):
+            line |= {"difference": "baseline", "95 % ": "", "p (Holm)": "", "wins/ties/losses": ""}
+        else:
+            line |= {
+                "difference": signed(row["difference"]),
+                "95 % ": _interval(row["difference_low"], row["difference_high"], signed),
+                "p (Holm)": p_value(row["p_holm"]),
+                "wins/ties/losses": f"{row['wins']:.0f}/{row['ties']:.0f}/{row['losses']:.0f}",
+            }
+        rows.append(line)
+    return table(rows)
+
+
+def _interval(low: float, high: float, form: Callable[[float], str] = number) -> str:
+    return f"{form(low)} to {form(high)}"
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, and 0 without one.
+
+    >>> signed(0.05), signed(-0.05), signed(0.0001)
+    ('+0.050', '-0.050', '0.000')
+    """
+    text = number(value)
+    return f"+{text}" if value > 0 and text != "0.000" else text
+
+
+def p_value(value: float) -> str:
+    """Return a p-value with three decimals, or that it is below them.
+
+    >>> p_value(0.0312), p_value(0.0001)
+    ('0.031', '< 0.001')
+    """
+    return "< 0.001" if value < 0.001 else number(value)
+
+
+def verdicts(comparison: Comparison, measure: str = "nDCG@10") -> list[str]:
+    """Return one sentence for each system but the baseline: whether it is better, by how much, at what cost.
+
+    A difference counts if its p, corrected by Holm's method, is below 0.05. Otherwise the sentence says
+    what these queries could have shown.
+    """
+    frame = comparison.evidence(measure)
+    baseline = comparison.systems[0].system
+    sentences = []
+    for row in frame.to_dict("records")[1:]:
+        name, difference = row["system"], row["difference"]
+        if name.endswith("→oracle"):
+            first = name.removesuffix("→oracle")
+            sentences.append(
+                f"{name} is no system: {number(row['mean'])} is the most that any reranker of {first}'s "
+                f"{comparison.config.get('depth')} candidates could reach."
+            )
+            continue
+        amount = f"{number(abs(difference))} {measure}"
+        low, high = row["difference_low"], row["difference_high"]
+        near, far = sorted((low, high), key=abs)
+        shown = _interval(abs(near), abs(far)) if low * high > 0 else _interval(low, high, signed)
+        p = p_value(row["p_holm"])
+        p = p if p.startswith("<") else f"= {p}"
+        if row["p_holm"] < stats.ALPHA:
+            verb = "beats" if difference > 0 else "loses to"
+            sentence = f"{name} {verb} {baseline} by {amount} ({shown}), p {p}"
+        else:
+            sentence = (
+                f"{name} and {baseline}: no difference that {comparison.queries} queries could show "
+                f"({signed(difference)}, {_interval(row['difference_low'], row['difference_high'], signed)}, p {p}); "
+                f"the smallest one they could is about {number(row['detectable'])}"
+            )
+        sentences.append(sentence + _price(comparison, name, baseline) + ".")
+    return sentences
+
+
+def _price(comparison: Comparison, name: str, baseline: str) -> str:
+    frame = comparison.table().set_index("system")
+    parts = []
+    for column, what in (("bytes_per_document", "bytes"), ("p50_ms", "time")):
+        ratio = frame.loc[name, column] / frame.loc[baseline, column]
+        measured = column != "p50_ms" or comparison.config.get("engine_times_are_qdrants")
+        if measured and not pd.isna(ratio):
+            parts.append(f"{_times(ratio)} the {what}")
+    return f"; it takes {' and '.join(parts)}" if parts else ""
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
 
 
 def hits(found: Hits, documents: pd.DataFrame, relevance: Mapping[str, int] | None = None) -> str:
@@ -103,10 +197,12 @@ def top(
 def headline(comparison: Comparison) -> str:
     """Return the lines above a table: what was compared, with what, and how."""
     c = comparison.config
+    v = c["versions"]
     names = ", ".join(f"{name} = {m['model']} ({m['dim']}-d)" for name, m in c["models"].items())
     lines = [
         f"{comparison.collection}: {comparison.documents:,} documents, {comparison.queries:,} queries",
-        f"{names}; {c['embedded_text']}; {c['engine']}, {c['search']} search, depth {c['depth']}",
+        f"{names}; {c['embedded_text']}, {c['truncation']}; {c['engine']}, {c['search']} search, depth {c['depth']}; "
+        f"fastembed {v['fastembed']}, onnxruntime {v['onnxruntime']}, Python {v['python']}, {c['machine']}",
         *(f"Note: {note}." for note in comparison.notes),
     ]
     if not c["engine_times_are_qdrants"]:

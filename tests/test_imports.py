@@ -6,17 +6,21 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "ragkit"
 ORDER = [
     ["errors", "paths", "progress"],
-    ["cache", "maxsim", "beir", "embedded", "index_base"],
-    ["datasets", "encoders", "client", "edge"],
+    ["cache", "maxsim", "beir", "embedded", "index_base", "stats", "trec", "memory"],
+    ["datasets", "encoders", "client", "edge", "bm25"],
     ["index"],
-    ["retrieve"],
+    ["retrieve", "rescore"],
     ["evaluate"],
     ["show", "plots", "experiment", "doctor"],
     ["report", "bench"],
     ["__init__"],
     ["__main__"],
 ]
-HEAVY = {"fastembed": {"embedded", "encoders"}, "qdrant_client": {"client", "index"}, "qdrant_edge": {"edge"}}
+HEAVY = {
+    "fastembed": {"embedded", "encoders", "rescore"},
+    "qdrant_client": {"client", "index"},
+    "qdrant_edge": {"edge", "bm25"},
+}
 
 
 def imports(path):
