@@ -13,7 +13,7 @@ if "RAGKIT_MIRROR" not in os.environ and (ROOT.parent / "shared" / "data" / "bei
     os.environ["RAGKIT_MIRROR"] = str(ROOT.parent / "shared" / "data")
 
 # Lessons that read SciFact; unit tests that do are marked with @pytest.mark.scifact.
-SCIFACT_LESSONS = ("04_",)
+SCIFACT_LESSONS = ("04_", "05_")
 _skipped: list[str] = []
 
 

@@ -38,7 +38,7 @@ def search(dataset: Dataset, queries: int = 20, depth: int = 100) -> list[dict]:
         def rerank(index) -> Callable[[int], list[float]]:
             def run(i: int) -> list[float]:
                 prefetch = Prefetch(dense[i], "dense", depth)
-                return [score for _, score in index.search(colbert[i], "colbert", LIMIT, prefetch)]
+                return [score for _, score in index.search(colbert[i], "colbert", LIMIT, [prefetch])]
 
             return run
 

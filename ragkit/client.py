@@ -2,7 +2,7 @@
 
 from qdrant_client import QdrantClient, models
 
-from ragkit.index_base import Fusion, Index, Prefetch, Sparse, Vector, VectorSpec
+from ragkit.index_base import Index, Prefetch, Sparse, Vector, VectorSpec
 
 
 class ClientIndex(Index):
@@ -41,12 +41,13 @@ class ClientIndex(Index):
             using=using,
             limit=limit,
             search_params=self._exact(),
-            prefetch=prefetch and self._stage(prefetch),
+            prefetch=[self._stage(stage) for stage in prefetch] or None,
         )
 
-    def _query_fused(self, fusion):
-        stage = self._stage(fusion)
-        return self._points(query=stage.query, limit=stage.limit, prefetch=stage.prefetch)
+    def _query_fused(self, fusion, limit):
+        rrf = models.RrfQuery(rrf=models.Rrf(k=fusion.k))
+        query = rrf if fusion.method == "rrf" else models.FusionQuery(fusion=models.Fusion.DBSF)
+        return self._points(query=query, limit=limit, prefetch=[self._stage(p) for p in fusion.prefetches])
 
     def _points(self, **request):
         response = self.client.query_points(self.collection, with_payload=False, **request)
@@ -55,14 +56,8 @@ class ClientIndex(Index):
     def _exact(self):
         return models.SearchParams(exact=True) if self.measurable else None  # local mode always is
 
-    def _stage(self, stage: Prefetch | Fusion) -> models.Prefetch:
-        if isinstance(stage, Prefetch):
-            return models.Prefetch(
-                query=_plain(stage.vector), using=stage.using, limit=stage.depth, params=self._exact()
-            )
-        rrf = models.RrfQuery(rrf=models.Rrf(k=stage.k))
-        query = rrf if stage.method == "rrf" else models.FusionQuery(fusion=models.Fusion.DBSF)
-        return models.Prefetch(prefetch=[self._stage(p) for p in stage.prefetches], query=query, limit=stage.depth)
+    def _stage(self, stage: Prefetch) -> models.Prefetch:
+        return models.Prefetch(query=_plain(stage.vector), using=stage.using, limit=stage.depth, params=self._exact())
 
     def _flush(self):
         pass

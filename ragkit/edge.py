@@ -10,7 +10,7 @@ from pathlib import Path
 import qdrant_edge as qe
 
 from ragkit.errors import RagkitError
-from ragkit.index_base import Fusion, Index, Prefetch, Sparse, Vector, VectorSpec
+from ragkit.index_base import Index, Prefetch, Sparse, Vector, VectorSpec
 
 _EXACT = qe.SearchParams(exact=True)
 # Edge searches its segments in parallel, one thread each, and puts all documents in one segment
@@ -84,24 +84,23 @@ class EdgeIndex(Index):
         return [by_point[point] for point in sorted(by_point)]
 
     def _upsert(self, points, batch, doc_ids):
-        structs = [
-            qe.Point(p, {n: _plain(v) for n, v in vectors.items()}, {"doc_id": d})
-            for p, vectors, d in zip(points, batch, doc_ids, strict=True)
-        ]
-        self._shard.update(qe.UpdateOperation.upsert_points(structs))
+        # One point an update: within one update Edge stores points in random order, and that order breaks
+        # ties between equal scores. It takes no longer.
+        for point, vectors, doc_id in zip(points, batch, doc_ids, strict=True):
+            struct = qe.Point(point, {n: _plain(v) for n, v in vectors.items()}, {"doc_id": doc_id})
+            self._shard.update(qe.UpdateOperation.upsert_points([struct]))
 
     def _query(self, vector, using, limit, prefetch):
         return self._points(
             query=qe.Query.Nearest(_plain(vector), using=using),
             limit=limit,
             params=_EXACT,
-            prefetches=prefetch and [_stage(prefetch)],
+            prefetches=[_stage(stage) for stage in prefetch] or None,
         )
 
-    def _query_fused(self, fusion):
-        return self._points(
-            query=_fusion(fusion), limit=fusion.depth, prefetches=[_stage(p) for p in fusion.prefetches]
-        )
+    def _query_fused(self, fusion, limit):
+        query = qe.Fusion.Rrf(k=fusion.k) if fusion.method == "rrf" else qe.Fusion.Dbsf()
+        return self._points(query=query, limit=limit, prefetches=[_stage(stage) for stage in fusion.prefetches])
 
     def _points(self, **request):
         return [(point.id, point.score) for point in self._shard.query(qe.QueryRequest(**request))]
@@ -138,12 +137,6 @@ def _plain(vector: Vector) -> list | qe.SparseVector:
     return vector.tolist()
 
 
-def _stage(stage: Prefetch | Fusion) -> qe.Prefetch:
-    if isinstance(stage, Prefetch):
-        query = qe.Query.Nearest(_plain(stage.vector), using=stage.using)
-        return qe.Prefetch(query=query, limit=stage.depth, params=_EXACT)
-    return qe.Prefetch(query=_fusion(stage), limit=stage.depth, prefetches=[_stage(p) for p in stage.prefetches])
-
-
-def _fusion(fusion: Fusion):
-    return qe.Fusion.Rrf(k=fusion.k) if fusion.method == "rrf" else qe.Fusion.Dbsf()
+def _stage(stage: Prefetch) -> qe.Prefetch:
+    query = qe.Query.Nearest(_plain(stage.vector), using=stage.using)
+    return qe.Prefetch(query=query, limit=stage.depth, params=_EXACT)

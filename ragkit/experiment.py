@@ -174,7 +174,7 @@ def _config(dataset: Dataset, encoders: Mapping, depth: int, indexes: str) -> di
         "search": "exact",
         "depth": depth,
         "limit": LIMIT,
-        "hybrid": "dense and bm25, each to the depth; rrf with k = 2, dbsf",
+        "hybrid": "dense and bm25, 100 of each; rrf with k = 2, or dbsf; a rerank takes half its depth from each",
         "indexes": indexes,
         "times": f"engine only, per query, one at a time, {WARM_UP} to warm up; encoding the query not included",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},

@@ -57,13 +57,12 @@ class Prefetch:
 
 @dataclass(frozen=True)
 class Fusion:
-    """A first stage of several, fused: "rrf" (reciprocal ranks, with k) or "dbsf" (scores by their spread).
+    """Several first stages made one: "rrf" (reciprocal ranks, with k) or "dbsf" (scores by their spread).
 
     Qdrant's own k is 2; the paper's is 60 (Cormack, Clarke and Büttcher, SIGIR 2009).
     """
 
     prefetches: tuple[Prefetch, ...]
-    depth: int
     method: str = "rrf"
     k: int = 2
 
@@ -106,20 +105,23 @@ class Index(ABC):
         self.doc_ids += doc_ids
         self._flush()
 
-    def search(self, vector: Vector, using: str, limit: int, prefetch: Prefetch | Fusion | None = None) -> Hits:
+    def search(self, vector: Vector, using: str, limit: int, prefetch: Sequence[Prefetch] = ()) -> Hits:
         """Return the `limit` best (doc_id, score), best first, ties by doc_id.
 
         vector: (dim,), (rows, dim) or Sparse, compared with the documents' vectors named `using`: the
-        cosine, the MaxSim of cosines, or the product with IDF weights. With `prefetch`, only its
-        candidates are scored.
+        cosine, the MaxSim of cosines, or the product with IDF weights. With `prefetch`, only the
+        candidates of those first stages are scored.
         """
-        self._know(using, *_names(prefetch))
+        self._know(using, *(stage.using for stage in prefetch))
         return self._hits(self._query(vector, using, limit, prefetch))
 
-    def fuse(self, fusion: Fusion) -> Hits:
-        """Return the fusion's `depth` best (doc_id, fused score), best first, ties by doc_id."""
-        self._know(*_names(fusion))
-        return self._hits(self._query_fused(fusion))
+    def fuse(self, fusion: Fusion, limit: int) -> Hits:
+        """Return the `limit` best (doc_id, fused score), best first, ties by doc_id.
+
+        Reciprocal ranks are often equal, and Qdrant cuts a tie as it comes: so all are asked for, and cut here.
+        """
+        self._know(*(stage.using for stage in fusion.prefetches))
+        return self._hits(self._query_fused(fusion, sum(stage.depth for stage in fusion.prefetches)))[:limit]
 
     def _know(self, *names: str) -> None:
         for name in names:
@@ -161,11 +163,11 @@ class Index(ABC):
 
     @abstractmethod
     def _query(
-        self, vector: Vector, using: str, limit: int, prefetch: Prefetch | Fusion | None
+        self, vector: Vector, using: str, limit: int, prefetch: Sequence[Prefetch]
     ) -> list[tuple[int, float]]: ...
 
     @abstractmethod
-    def _query_fused(self, fusion: Fusion) -> list[tuple[int, float]]: ...
+    def _query_fused(self, fusion: Fusion, limit: int) -> list[tuple[int, float]]: ...
 
     @abstractmethod
     def _flush(self) -> None: ...
@@ -177,9 +179,3 @@ class Index(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the engine; what is in a folder or on a server stays."""
-
-
-def _names(stage: Prefetch | Fusion | None) -> list[str]:
-    if isinstance(stage, Fusion):
-        return [prefetch.using for prefetch in stage.prefetches]
-    return [stage.using] if stage else []

@@ -43,7 +43,13 @@ class System:
         """
         parts = text.strip().replace("→", "+").split("+")
         well = all(re.fullmatch(r"[a-z][a-z0-9-]*", part) for part in parts) and len(set(parts)) == len(parts)
-        if len(parts) > 2 or not well or parts[0] in RESCORERS or parts[-1] in HYBRIDS and len(parts) == 2:
+        if (
+            len(parts) > 2
+            or not well
+            or parts[0] in RESCORERS
+            or len(parts) == 2
+            and ("hybrid-dbsf" in parts or parts[1] == "hybrid")
+        ):
             raise RagkitError(
                 f"{text!r} is no system; expected a first stage (dense, colbert, tokens, bm25, hybrid, hybrid-dbsf), "
                 "or a first stage and a rerank such as dense+colbert, hybrid+colbert or dense+oracle."
@@ -80,8 +86,8 @@ Rescore = Callable[[str, str, Hits], Hits]
 class Retriever:
     """Answers queries with one system over one index.
 
-    depth: how many candidates a first stage hands to the rerank (and each half to a hybrid). limit: how
-    many documents a query gets at most; a rerank cannot return more than its depth. rescore: for an
+    depth: how many candidates are reranked; a hybrid takes half of them from each side. limit: how many
+    documents a query gets at most; a rerank cannot return more than its depth. rescore: for an
     oracle or a cross-encoder, called with a query's id, its text and the candidates.
     """
 
@@ -135,21 +141,20 @@ class Retriever:
 
     def _search(self, query_id: str, text: str, vectors: dict[str, Vector]) -> Hits:
         first, rerank = self.system.first, self.system.rerank
-        limit = self.limit if rerank is None else min(self.limit, self.depth)
-        if rerank is not None and self.rescore is None:
-            return self.index.search(vectors[rerank], rerank, limit, self._candidates(vectors, self.depth))
-        count = self.limit if rerank is None else self.depth
-        if first in HYBRIDS:
-            hits = self.index.fuse(self._candidates(vectors, count))
-        else:
-            hits = self.index.search(vectors[first], first, count)
-        if self.rescore:
-            return sorted(self.rescore(query_id, text, hits), key=lambda hit: (-hit[1], hit[0]))[:limit]
-        return hits
+        if rerank is None:
+            if first in HYBRIDS:
+                stages = (Prefetch(vectors[name], name, self.limit) for name in ("dense", "bm25"))
+                return self.index.fuse(Fusion(tuple(stages), HYBRIDS[first]), self.limit)
+            return self.index.search(vectors[first], first, self.limit)
+        limit = min(self.limit, self.depth)
+        if self.rescore is None:
+            return self.index.search(vectors[rerank], rerank, limit, self._first_stages(vectors))
+        found = [self.index.search(stage.vector, stage.using, stage.depth) for stage in self._first_stages(vectors)]
+        candidates = list(dict(hit for hits in found for hit in hits).items())
+        return sorted(self.rescore(query_id, text, candidates), key=lambda hit: (-hit[1], hit[0]))[:limit]
 
-    def _candidates(self, vectors: dict[str, Vector], depth: int) -> Prefetch | Fusion:
+    def _first_stages(self, vectors: dict[str, Vector]) -> list[Prefetch]:
+        """A hybrid shares the depth: half of the candidates are dense's, half bm25's, less those of both."""
         first = self.system.first
-        if first not in HYBRIDS:
-            return Prefetch(vectors[first], first, depth)
-        halves = tuple(Prefetch(vectors[name], name, self.depth) for name in ("dense", "bm25"))
-        return Fusion(halves, depth, HYBRIDS[first])
+        names = ("dense", "bm25") if first in HYBRIDS else (first,)
+        return [Prefetch(vectors[name], name, -(-self.depth // len(names))) for name in names]

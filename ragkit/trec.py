@@ -1,7 +1,4 @@
-"""TREC's run and judgment files, as trec_eval, ranx, PyTerrier and Anserini read and write them.
-
-Source: https://github.com/usnistgov/trec_eval (README), https://trec.nist.gov/data/qrels_eng/
-"""
+"""TREC's run and judgment files: https://github.com/usnistgov/trec_eval, https://trec.nist.gov/data/qrels_eng/."""
 
 import math
 import os
@@ -95,8 +92,7 @@ def _read(path: str | Path, columns: str, column: str, kind: type) -> dict:
         raise RagkitError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     if not text.strip():
         raise RagkitError(f"{path}: the file is empty; expected lines of {columns}.")
-    rows: dict = {}
-    names = columns.split()
+    rows, names = {}, columns.split()
     # Not splitlines() and split(): they break at characters that an id may hold.
     for number, line in enumerate(text.split("\n"), 1):
         if fields := re.findall("[^ \t]+", line):
@@ -118,8 +114,7 @@ def _rows(path: str | Path, table: pd.DataFrame, column: str, kind: type) -> dic
         raise RagkitError(f"{path}: nothing to write; the table is empty.")
     rows: dict = {}
     for query_id, doc_id, value in zip(table["query_id"], table["doc_id"], table[column], strict=True):
-        key = _token(path, "query_id", query_id), _token(path, "doc_id", doc_id)
-        _add(rows, key, value, kind, str(path))
+        _add(rows, (_token(path, "query_id", query_id), _token(path, "doc_id", doc_id)), value, kind, str(path))
     return rows
 
 

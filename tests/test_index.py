@@ -36,7 +36,7 @@ def test_every_engine_returns_what_a_naive_loop_does(where, vectors, rng, tmp_pa
             (index.search(dense, "dense", 15), by_dense),
             (index.search(colbert, "colbert", 15), by_colbert),
             (
-                index.search(colbert, "colbert", 15, Prefetch(dense, "dense", 20)),
+                index.search(colbert, "colbert", 15, [Prefetch(dense, "dense", 20)]),
                 {d: by_colbert[d] for d in candidates},
             ),
         ]
@@ -50,7 +50,7 @@ def test_a_rerank_returns_no_more_than_its_candidates(vectors, own_cache):
     with open_index(None, SPECS) as index:
         index.add(DOC_IDS, vectors)
         prefetch = Prefetch(vectors["dense"][0], "dense", 3)
-        assert len(index.search(vectors["colbert"][0], "colbert", 100, prefetch)) == 3
+        assert len(index.search(vectors["colbert"][0], "colbert", 100, [prefetch])) == 3
 
 
 @pytest.mark.parametrize("where", [":memory:", None])

@@ -1,0 +1,253 @@
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, norm
+
+from ragkit import RagkitError, stats
+
+
+def ir_differences(rng, n):
+    """n per-query differences as two retrieval systems give them: most queries tie, and the rest are skewed."""
+    kind = rng.choice(3, n, p=[0.55, 0.28, 0.17])
+    return np.where(kind == 0, 0.0, np.where(kind == 1, rng.beta(0.8, 2, n), -rng.beta(0.8, 3, n)))
+
+
+def ir_values(rng, n):
+    """n reciprocal ranks: half of the queries are answered at rank 1, and a tenth not at all."""
+    ranks = np.array([1, 2, 3, 4, 5, 7, 10, np.inf])
+    return 1 / rng.choice(ranks, n, p=[0.5, 0.14, 0.08, 0.06, 0.05, 0.04, 0.03, 0.1])
+
+
+def bca_ends(x, below, equal, quantile):
+    """Efron's BCa interval: bias z0 from the resampled means' share below the mean, acceleration by the jackknife.
+
+    Means equal to the sample's own count half, as is usual for statistics that are not continuous.
+    """
+    z0 = norm.ppf(below + equal / 2)
+    left_out = [float(np.mean(x[:i] + x[i + 1 :])) for i in range(len(x))]
+    spread = [np.mean(left_out) - value for value in left_out]
+    acceleration = sum(s**3 for s in spread) / (6 * sum(s**2 for s in spread) ** 1.5)
+    ends = []
+    for share in (0.025, 0.975):
+        z = z0 + norm.ppf(share)
+        ends.append(quantile(norm.cdf(z0 + z / (1 - acceleration * z))))
+    return ends
+
+
+@pytest.mark.parametrize("n", [4, 5, 6])
+def test_a_small_interval_is_the_one_of_all_resamples(n, rng):
+    for _ in range(5):
+        x = rng.exponential(size=n).tolist()
+        means = np.sort([sum(resample) / n for resample in itertools.product(x, repeat=n)])
+        mean = sum(x) / n
+        below, upto = (means < mean - 1e-12).mean(), (means <= mean + 1e-12).mean()
+        shares = bca_ends(x, below, upto - below, lambda share: share)
+        found = stats.mean_interval(x)
+        assert found.value == pytest.approx(mean)
+        # So few values make means with gaps between, so the ends are compared as shares of all resamples.
+        for end, share in zip((found.low, found.high), shares, strict=True):
+            assert (means < end - 1e-12).mean() - 0.01 < share < (means <= end + 1e-12).mean() + 0.01
+
+
+@pytest.mark.parametrize("make", [ir_differences, ir_values])
+def test_a_larger_interval_is_the_one_of_a_naive_bca_bootstrap(make, rng):
+    x = make(rng, 60).tolist()
+    means = np.sort([np.mean(rng.choice(x, len(x))) for _ in range(60_000)])
+    mean = np.mean(x)
+    below, upto = (means < mean - 1e-12).mean(), (means <= mean + 1e-12).mean()
+    low, high = bca_ends(x, below, upto - below, lambda share: means[int(share * len(means))])
+    found = stats.mean_interval(x)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.03 * (high - low))
+
+
+def test_the_interval_is_the_same_every_time(rng):
+    x = ir_differences(rng, 50)
+    assert stats.mean_interval(x) == stats.mean_interval(list(x))
+    np.random.seed(1)
+    assert stats.mean_interval(x) == stats.paired(x, np.zeros(50)).difference
+
+
+def test_equal_values_have_an_interval_of_no_width(rng):
+    baseline = rng.random(300)
+    assert stats.mean_interval([0.25]) == stats.Interval(0.25, 0.25, 0.25)
+    # Equal but for float rounding: BCa alone would divide by a spread of 0 here.
+    for values in (np.full(300, 0.3), baseline + 0.1 - baseline, [0.1 + 0.2, 0.3, 0.3]):
+        found = stats.mean_interval(values)
+        assert found.low == found.value == found.high
+
+
+@pytest.mark.parametrize("make", [ir_differences, ir_values])
+@pytest.mark.parametrize("n", [100, 300])
+def test_95_percent_intervals_hold_the_true_mean_about_95_times_in_100(make, n, rng, monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    truth = make(np.random.default_rng(0), 4_000_000).mean()
+    found = [stats.mean_interval(make(rng, n)) for _ in range(1500)]
+    assert 0.93 < np.mean([one.low <= truth <= one.high for one in found]) < 0.97
+    # Misses on either side, so the interval is in the right place too.
+    assert 0.01 < np.mean([one.high < truth for one in found]) < 0.05
+    assert 0.01 < np.mean([one.low > truth for one in found]) < 0.05
+
+
+def enumerated_p(differences):
+    """Two-sided p over every assignment of signs, in exact fractions."""
+    observed = abs(sum(differences))
+    sums = [abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in SIGNS[len(differences)]]
+    return sum(value >= observed for value in sums) / len(sums)
+
+
+SIGNS = {n: list(itertools.product((1, -1), repeat=n)) for n in range(1, 10)}
+TENTHS = [Fraction(i, 10) for i in range(11)]
+RECIPROCAL_RANKS = [Fraction(1, i) for i in range(1, 11)] + [Fraction(0)]
+
+
+@pytest.mark.parametrize("grid", [TENTHS, RECIPROCAL_RANKS, [Fraction(0), Fraction(1)]])
+def test_p_is_the_share_of_all_assignments_of_signs_ties_and_zeros_included(grid, rng):
+    zeros = 0
+    for _ in range(60):
+        n = int(rng.integers(1, 10))
+        a, b = ([grid[i] for i in rng.integers(0, len(grid), n)] for _ in range(2))
+        found = stats.paired([float(x) for x in a], [float(x) for x in b])
+        assert found.exact and found.p == pytest.approx(enumerated_p([x - y for x, y in zip(a, b, strict=True)]))
+        zeros += found.ties
+    assert zeros > 5
+
+
+@pytest.mark.parametrize(
+    "sevenths",
+    [[6, -5, -4, 1, 1, 6, -3, -2], [1, 2, -3, 4, -4, 6, -6, 0], [5, 4, -6, -3, 2, -2, 1, -1]],
+)
+def test_float_rounding_does_not_tell_equal_sums_apart(sevenths):
+    assert sum(sevenths) == 0
+    for order in itertools.islice(itertools.permutations(sevenths), 0, None, 997):
+        assert stats.paired([s / 7 for s in order], [0.0] * 8).p == 1.0
+
+
+def test_p_beyond_13_differing_queries_is_that_of_a_naive_monte_carlo_loop(rng):
+    for n, shift in ((14, 0.1), (40, 0.05), (200, 0.03)):
+        a, b = rng.random(n) + shift, rng.random(n)
+        observed, extreme = abs(sum(a - b)), 0
+        for _ in range(20_000):
+            swap = rng.random(n) < 0.5
+            extreme += abs(np.where(swap, b, a).sum() - np.where(swap, a, b).sum()) >= observed
+        naive = extreme / 20_000
+        found = stats.paired(a, b)
+        error = 4 * np.sqrt(naive * (1 - naive) * (1 / 20_000 + 2 / stats.RESAMPLES))
+        assert not found.exact and found.p == pytest.approx(naive, abs=error + 2 / stats.RESAMPLES)
+        assert 0.001 < found.p < 0.999
+
+
+def test_p_is_exact_while_at_most_13_queries_differ():
+    for n, exact in ((13, True), (14, False)):
+        found = stats.paired([1.0] * n + [0.5] * 30, [0.0] * n + [0.5] * 30)
+        assert (found.exact, found.wins, found.ties, found.losses) == (exact, n, 30, 0)
+        assert found.p == (pytest.approx(2 / 2**13) if exact else pytest.approx(2 / 10_001))
+
+
+def test_no_sampled_p_is_zero():
+    assert stats.paired(np.ones(500), np.zeros(500)).p == pytest.approx(2 / (stats.RESAMPLES + 1))
+
+
+def test_one_differing_query_proves_nothing():
+    found = stats.paired([1.0, 0.5, 0.5], [0.0, 0.5, 0.5])
+    assert (found.p, found.exact, found.wins, found.ties, found.losses) == (1.0, True, 1, 2, 0)
+
+
+def test_equal_systems_differ_by_nothing_and_rounding_is_a_tie():
+    found = stats.paired([0.3, 0.7, 0.1 + 0.2], [0.3, 0.7, 0.3])
+    assert (found.p, found.exact, found.wins, found.ties, found.losses) == (1.0, True, 0, 3, 0)
+    assert found.difference.value == pytest.approx(0)
+    assert np.isnan(found.p_holm)  # not corrected until there are several
+
+
+@pytest.mark.parametrize("n", [8, 60])
+def test_swapping_the_systems_mirrors_all_but_p(n, rng):
+    a = rng.random(n).round(1)
+    b = rng.random(n).round(1)
+    there, back = stats.paired(a, b), stats.paired(b, a)
+    assert there.p == back.p and there.exact == back.exact == (n == 8)
+    assert (there.wins, there.ties, there.losses) == (back.losses, back.ties, back.wins)
+    assert there.wins == sum(x - y > 1e-6 for x, y in zip(a, b, strict=True)) and there.wins != there.losses
+    assert there.detectable == pytest.approx(back.detectable)
+    assert there.difference.value == pytest.approx(-back.difference.value)
+    width = there.difference.high - there.difference.low
+    assert there.difference.low == pytest.approx(-back.difference.high, abs=0.03 * width)
+
+
+def test_p_is_uniform_where_the_systems_are_alike(rng, monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    monkeypatch.setattr(stats, "mean_interval", lambda values: None)  # not tested here, and most of the time
+    found = []
+    for _ in range(2000):
+        shared = rng.random(30)  # queries are harder or easier for both
+        found.append(stats.paired(shared + rng.normal(0, 0.2, 30), shared + rng.normal(0, 0.2, 30)).p)
+    assert kstest(found, "uniform").pvalue > 0.01
+    assert np.mean(np.array(found) <= 0.05) == pytest.approx(0.05, abs=0.015)
+
+
+def naive_holm(p_values):
+    """Holm's steps as he wrote them: the smallest p against m, the next against m − 1, and never below the last."""
+    corrected, last, left = {}, 0.0, len(p_values)
+    for i in sorted(range(len(p_values)), key=p_values.__getitem__):
+        last = min(1.0, max(last, p_values[i] * left))
+        corrected[i] = last
+        left -= 1
+    return [corrected[i] for i in range(len(p_values))]
+
+
+def test_holm_is_the_step_down_procedure(rng):
+    for n in range(1, 12):
+        p = (rng.random(n) ** 3).round(2).tolist()  # some equal
+        found = stats.holm(p)
+        assert found == pytest.approx(naive_holm(p))
+        assert all(1 >= high >= low for low, high in zip(p, found, strict=True))
+        assert [found[i] for i in np.argsort(p)] == sorted(found)  # monotone
+
+
+def test_holm_gives_the_known_examples():
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Wikipedia's
+    assert stats.holm([0.6, 0.9, 0.5]) == [1.0, 1.0, 1.0]
+    assert stats.holm([0.04]) == [0.04]
+    assert stats.holm([]) == []
+
+
+def test_a_detectable_difference_is_detected_about_80_times_in_100(rng, monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 999)
+    pilot = ir_differences(rng, 120)
+    shift = stats.detectable(pilot)
+    assert 0 < shift < 0.2
+    monkeypatch.setattr(stats, "mean_interval", lambda values: None)
+    detected = []
+    for _ in range(1000):
+        sample = rng.choice(pilot - pilot.mean(), 120) + shift  # queries like the pilot's, their true mean the shift
+        detected.append(stats.paired(sample, np.zeros(120)).p < 0.05)
+    assert 0.75 < np.mean(detected) < 0.85
+
+
+def test_four_times_the_queries_show_half_the_difference(rng):
+    x = rng.normal(size=100)
+    assert stats.detectable(np.tile(x, 4)) == pytest.approx(stats.detectable(x) / 2, rel=0.01)
+    assert np.isnan(stats.detectable([0.5]))
+
+
+@pytest.mark.parametrize("call", [stats.mean_interval, stats.detectable, lambda x: stats.paired(x, x)])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([], "no queries"), ([0.1, float("nan")], "not finite"), ([0.1, float("inf")], "not finite")],
+)
+def test_values_that_no_mean_can_be_made_of_are_refused(call, values, message):
+    with pytest.raises(RagkitError, match=message):
+        call(values)
+
+
+def test_systems_over_other_numbers_of_queries_are_refused():
+    with pytest.raises(RagkitError, match="same queries for both systems; got 2 and 1"):
+        stats.paired([0.1, 0.2], [0.1])
+
+
+def test_nothing_changes_its_input(rng):
+    a, b = rng.random(20), rng.random(20)
+    copies = a.copy(), b.copy()
+    stats.paired(a, b)
+    assert (a == copies[0]).all() and (b == copies[1]).all()
