@@ -51,8 +51,12 @@ def _parser() -> argparse.ArgumentParser:
         "--systems",
         default="dense,colbert,dense+colbert",
         metavar="S,S,…",
-        help="of dense, colbert, tokens, and reranks such as dense+colbert or dense+tokens",
+        help="of dense, colbert, tokens, bm25, hybrid, hybrid-dbsf, and reranks such as dense+colbert or dense+oracle",
     )
+    compare.add_argument(
+        "--run", action="append", default=[], metavar="NAME=FILE", help="another's TREC run, in the same table"
+    )
+    compare.add_argument("--export", type=Path, metavar="DIR", help="write every run, and the qrels, as TREC files")
     compare.add_argument("--html", type=Path, metavar="F", help="write a self-contained report")
     compare.set_defaults(command=_compare)
 
@@ -125,11 +129,17 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from ragkit import compare, load_collection
+    from ragkit import compare, load_collection, trec
 
     dataset = load_collection(options.collection, options.docs, options.split)
-    comparison = compare(dataset, options.systems.split(","), options.depth, options.where)
+    runs = dict(_named_run(text) for text in options.run)
+    comparison = compare(dataset, options.systems.split(","), options.depth, options.where, runs=runs)
     _print(comparison)
+    if options.export:
+        for system in comparison.systems:
+            name = system.system.replace("→", "+")
+            trec.write_run(system.results, options.export / f"{name}.run", name)
+        trec.write_qrels(dataset.qrels, options.export / "qrels.txt")
     if options.json:
         _write(options.json, json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False))
     if options.html:
@@ -138,6 +148,15 @@ def _compare(options: argparse.Namespace) -> int:
         _write(options.html, render([(dataset, comparison)]))
         print(f"Report: {options.html}")
     return 0
+
+
+def _named_run(text: str):
+    from ragkit import trec
+
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise RagkitError(f"--run {text!r}: expected NAME=FILE, such as --run bm25-anserini=run.txt.")
+    return name, trec.read_run(Path(path))
 
 
 def _bench(options: argparse.Namespace) -> int:

