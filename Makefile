@@ -15,12 +15,13 @@ export RAGKIT_MIRROR := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: help setup demo test lab refresh results lock lint clean
+.PHONY: help setup extras demo test lab refresh results lock lint clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
 	@echo "make test     unit tests, notebook guards, every notebook"
 	@echo "make lab      JupyterLab on notebooks/"
+	@echo "make extras   what a few tests skip without: ranx, Playwright"
 	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
 	@echo "make results  measure what the README shows (about 10 minutes)"
 	@echo "make lock     new versions    make lint     style checks"
@@ -33,6 +34,13 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c "open('$(READY)', 'w').close()"
+
+# What some tests read our files and pages with: ranx, and Playwright for a Chromium that is already there.
+extras: $(VENV)/.extras
+
+$(VENV)/.extras: requirements-extras.txt $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
+	@$(BIN)/python -c "open('$(VENV)/.extras', 'w').close()"
 
 demo: $(READY)
 	$(BIN)/python -m ragkit demo --html build/report.html
@@ -55,6 +63,8 @@ lint: $(READY)
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --no-header \
 		--no-annotate --output-file requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --group extras --constraint requirements.txt --universal \
+		--python-version 3.11 --no-header --no-annotate --output-file requirements-extras.txt
 
 clean:
 	rm -rf $(VENV) build

@@ -204,16 +204,22 @@ _PLACES += [(dx, dy, side) for dy in (18, -26, 30, -38, 42, -50) for dx, side in
 
 def _label_points(ax: Axes, points: dict[str, tuple[float, float]]) -> None:
     """Name each point in the first of _PLACES where the name covers no other name, point or bar (or the least)."""
+    if not points:
+        return
     ax.figure.draw_without_rendering()
     renderer = ax.figure.canvas.get_renderer()
     taken = [artist.get_window_extent(renderer).padded(2) for artist in [*ax.texts, *ax.lines]]
-    taken += [point.get_window_extent(renderer).padded(7) for point in ax.collections]
+    marks = dict(
+        zip(points, [point.get_window_extent(renderer) for point in ax.collections[-len(points) :]], strict=True)
+    )
     frame = ax.get_window_extent(renderer)
 
     def covered(name: Annotation) -> float:
         box = name.get_window_extent(renderer)
+        # A name so near another's point could be taken for that point's.
+        near = (mark.padded(1 if system == name.get_text() else 14) for system, mark in marks.items())
         outside = box.width * box.height - _overlap(box, frame)
-        return 3 * outside + sum(_overlap(box, other) for other in taken)
+        return 3 * outside + sum(_overlap(box, other) for other in [*taken, *near])
 
     for system, point in points.items():
         tried = []

@@ -1,114 +1,238 @@
-"""A comparison as one HTML file that opens offline."""
+"""A comparison as one HTML file that opens offline; templates/report.html is its page."""
 
 import base64
-import html
 import io
-from collections.abc import Sequence
+import json
+import shlex
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 import pandas as pd
+from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ragkit import plots, show
 from ragkit.datasets import Dataset
 from ragkit.evaluate import Comparison
 
-_EXTREMES = 5  # queries shown on either side
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Late interaction, compared</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }}
-th, td {{ padding: .3rem .7rem; border-bottom: 1px solid #8886; text-align: right; vertical-align: top; }}
-th:first-child, td:first-child, td.text, th.text {{ text-align: left; }}
-img {{ max-width: 100%; background: white; border-radius: 6px; }}
-.note, .config {{ color: #777; font-size: .9rem; }}
-li.relevant {{ font-weight: 600; }}
-ol {{ margin: 0; padding-left: 1.4rem; }}
-summary {{ cursor: pointer; margin: .4rem 0; }}
-pre {{ white-space: pre-wrap; font-size: .85rem; }}
-</style></head><body>
-<h1>Late interaction, compared</h1>
-{body}
-</body></html>"""
+_TOP = 10  # documents of each system that the browser shows
+_BROWSED = 500  # queries of a collection that it holds at most, and
+_TEXTS = 300_000  # characters of documents' texts, shared by all collections: the page stays below 2 MB
+_DPI = 144
+_GLYPHS = dict(zip("osD^vPX*><hd", "●■◆▲▼✚✖★►◄⬢♦", strict=True))
+# What each column of Comparison.table is called, and above which group it stands.
+_COSTS = {
+    "p50_ms": ("Time", "p50, ms"),
+    "p95_ms": ("Time", "p95, ms"),
+    "queries_per_s": ("Time", "queries/s"),
+    "bytes_per_document": ("Space", "bytes/document (vectors)"),
+    "disk_bytes_per_document": ("Space", "disk bytes/document"),
+    "index_s": ("To index", "time, s"),
+    "memory_bytes": ("To index", "memory, MB"),
+}
+_MORE_FIRST = ("queries_per_s",)
 
 
 def render(pairs: Sequence[tuple[Dataset, Comparison]]) -> str:
-    """Return one self-contained HTML page: tables, plots, the best and worst queries, the config."""
-    return _PAGE.format(body="\n".join(_section(dataset, comparison) for dataset, comparison in pairs))
+    """Return one self-contained HTML page: for each collection a table, verdicts, pictures and every query.
+
+    The page makes no request, and holds whatever a document or query says as text. Above 500 queries it
+    holds those where the systems disagree most; documents' texts are cut, so that it stays below 2 MB.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"colour": plots.colour, "glyph": lambda system: _GLYPHS[plots.marker(system)]}
+    template = environment.from_string(files("ragkit").joinpath("templates/report.html").read_text("utf8"))
+    data = [_browser(dataset, comparison, _TEXTS // len(pairs)) for dataset, comparison in pairs]
+    # In a script element only "<" has a meaning, so that no "</script>" and no "<!--" can stand there.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return template.render(collections=[_collection(*pair) for pair in pairs], data=text)
 
 
-def _section(dataset: Dataset, comparison: Comparison) -> str:
-    head, *notes = show.headline(comparison).split("\n")
-    parts = [f"<h2>{html.escape(head)}</h2>", *(f'<p class="note">{html.escape(note)}</p>' for note in notes)]
-    parts.append(_table(comparison))
-    parts.append(_image(plots.measures(comparison).figure, f"{comparison.collection}: means of each measure by system"))
-    parts.append(_image(plots.quality_cost(comparison).figure, f"{comparison.collection}: quality against time"))
-    baseline = comparison.systems[0].system
+def _collection(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
+    head, *lines = show.headline(comparison).split("\n")
+    measure = _measure(comparison)
+    command = comparison.config.get("command")
+    columns = _columns(comparison, measure)
+    with plt.rc_context({"font.size": 10}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a query in a script that the font has not
+        pictures = [_image(*picture) for picture in _pictures(dataset, comparison, measure)]
+    return {
+        "name": dataset.name,
+        "head": head,
+        "setting": lines[0],
+        "notes": lines[1:],
+        "measure": measure,
+        "systems": [system.system for system in comparison.systems],
+        "rivals": [s.system for s in comparison.systems[1:] if not plots.is_oracle(s.system)],
+        "columns": columns,
+        "groups": [(title, len(list(of))) for title, of in groupby(column["group"] for column in columns)],
+        "times": comparison.config["times"],
+        "verdicts": show.verdicts(comparison, measure),
+        "pictures": pictures,
+        "queries": comparison.queries,
+        "config": list(_flat(comparison.config)),
+        "command": command if isinstance(command, str | None) else shlex.join(command),
+    }
+
+
+def _measure(comparison: Comparison) -> str:
+    return "nDCG@10" if "nDCG@10" in comparison.measures else comparison.measures[0]
+
+
+def _columns(comparison: Comparison, measure: str) -> list[dict[str, Any]]:
+    """Return the table's columns; a cell is (text, text below it, the number it is sorted by)."""
+    frame = comparison.table().drop(columns="system").dropna(axis="columns", how="all")
+    text = show.format_frame(frame)
+    if "memory_bytes" in frame:
+        text["memory_bytes"] = [show.number(value / 1e6, 1) for value in frame["memory_bytes"]]
+    evidence = comparison.evidence(measure)
+    rows = evidence.to_dict("records")
+    columns = []
+    for name in [measure, *(name for name in comparison.measures if name != measure)]:
+        below = [_interval(row["low"], row["high"]) if name == measure else "" for row in rows]
+        columns.append(_column("Mean", name, list(zip(text[name], below, frame[name], strict=True))))
+    if len(rows) > 1:
+        columns += _against(rows, measure)
+    for name in frame.columns.drop(comparison.measures):
+        group, title = _COSTS.get(name, ("Cost", name))
+        cells = [(cell, "", value) for cell, value in zip(text[name], frame[name], strict=True)]
+        columns.append(_column(group, title, cells, name in _MORE_FIRST))
+    return columns
+
+
+def _against(rows: list[dict], measure: str) -> list[dict[str, Any]]:
+    """Return the columns that compare every system with the first one, which has no such numbers."""
+    group, nothing = f"Against {rows[0]['system']}", float("nan")
+    differences, p_values, counts = [("baseline", "", nothing)], [("", "", nothing)], [("", "", nothing)]
+    for row in rows[1:]:
+        interval = _interval(row["difference_low"], row["difference_high"], show.signed)
+        differences.append((show.signed(row["difference"]), interval, row["difference"]))
+        p_values.append((show.p_value(row["p_holm"]), "", row["p_holm"]))
+        counts.append((f"{row['wins']:.0f}/{row['ties']:.0f}/{row['losses']:.0f}", "", row["wins"]))
+    return [
+        _column(group, measure, differences),
+        _column(group, "p (Holm)", p_values, more_first=False),
+        _column(group, "wins/ties/losses", counts),
+    ]
+
+
+def _column(group: str, title: str, cells: list[tuple], more_first: bool = True) -> dict[str, Any]:
+    cells = [(text, below, "" if pd.isna(value) else repr(float(value))) for text, below, value in cells]
+    return {"group": group, "title": title, "cells": cells, "first": "descending" if more_first else "ascending"}
+
+
+def _interval(low: float, high: float, form=show.number) -> str:
+    return f"{form(low)} to {form(high)}"
+
+
+def _pictures(dataset: Dataset, comparison: Comparison, measure: str) -> Iterator[tuple[Figure, str, bool]]:
+    """Yield each figure, what it shows in words, and whether it is wide."""
+    table = comparison.table()
+    figure, axes = plt.subplots(1, 2, figsize=(10.0, 4.0), layout="constrained", sharey=True)
+    for ax, cost in zip(axes, ("p50_ms", "bytes_per_document"), strict=True):
+        plots.quality_cost(comparison, measure, cost, ax)
+    axes[1].set_ylabel("")
+    points = (
+        f"{row['system']} {show.number(row[measure])} at {row['p50_ms']:.2f} ms, {row['bytes_per_document']:,.0f} bytes"
+        for row in table.dropna(subset=["p50_ms", "bytes_per_document"]).to_dict("records")
+    )
+    yield figure, f"{measure} against time a query and bytes a document: {'; '.join(points)}", True
+    if any("→" not in system for system in table["system"]):
+        axes = plots.recall_by_depth(comparison, dataset.qrels)
+        text = "Recall, and the best nDCG@10 that any rerank could reach, by the depth of each first stage"
+        yield axes[0].figure, text, True
+    baseline, *others = table["system"]
     labels = dataset.queries.set_index("query_id")["text"]
-    for result in comparison.systems[1:]:
-        figure = plots.differences(comparison, result.system, baseline, labels=labels).figure
-        parts.append(_image(figure, f"{result.system} against {baseline}, query by query"))
-        parts.append(_extremes(dataset, comparison, result.system, baseline))
-    config = "\n".join(f"{key}: {value}" for key, value in comparison.config.items())
-    parts.append(f'<details class="config"><summary>Configuration</summary><pre>{html.escape(config)}</pre></details>')
-    return "\n".join(parts)
+    values = comparison.values(measure)
+    for system in others:
+        if plots.is_oracle(system):
+            continue
+        _, ax = plt.subplots(figsize=(6.0, 3.4), layout="constrained")
+        plots.differences(comparison, system, baseline, measure, ax, labels)
+        difference = values[system] - values[baseline]
+        extremes = f"from {show.signed(difference.min())} to {show.signed(difference.max())}"
+        yield ax.figure, f"{measure} of {system} minus {baseline}, a bar a query, sorted, {extremes}", False
 
 
-def _table(comparison: Comparison) -> str:
-    frame = show.format_frame(comparison.table())
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)
-    rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in frame.itertuples(index=False))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+def _image(figure: Figure, text: str, wide: bool) -> dict[str, Any]:
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DPI)
+    # 64 colours are enough for a plot, in a third of the bytes.
+    Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    plt.close(figure)
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {"source": source, "text": text, "width": width, "height": height, "wide": wide}
 
 
-def _image(figure: Figure, text: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    matplotlib.pyplot.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<p><img alt="{html.escape(text)}" src="data:image/png;base64,{data}"></p>'
-
-
-def _extremes(dataset: Dataset, comparison: Comparison, system: str, baseline: str) -> str:
-    values = comparison.values()
-    difference = (values[system] - values[baseline]).sort_values(kind="stable")
-    worst = difference[difference < 0].index[:_EXTREMES]
-    best = difference[difference > 0].index[::-1][:_EXTREMES]
-    parts = []
-    for title, ids in (
-        (f"Where {system} is best against {baseline}", best),
-        (f"Where {system} is worst against {baseline}", worst),
-    ):
-        items = "".join(_query(dataset, comparison, query_id, system, baseline) for query_id in ids)
-        parts.append(
-            f"<details><summary>{html.escape(title)} (nDCG@10)</summary>{items or '<p>Nowhere.</p>'}</details>"
+def _browser(dataset: Dataset, comparison: Comparison, characters: int) -> dict[str, Any]:
+    """Return what the page's script shows of each query; documents and runs name each other by place."""
+    values = comparison.values(_measure(comparison))
+    systems = list(values.columns)
+    real = [system for system in systems if not plots.is_oracle(system)]
+    spread = (values[real].max(axis=1) - values[real].min(axis=1)).sort_values(ascending=False, kind="stable")
+    chosen = set(spread.index[:_BROWSED])
+    tops = {}
+    for result in comparison.systems:
+        top = result.results[(result.results["rank"] <= _TOP) & result.results["query_id"].isin(chosen)]
+        tops[result.system] = top.sort_values("rank").groupby("query_id")["doc_id"].agg(list).to_dict()
+    used = list(dict.fromkeys(doc_id for top in tops.values() for ids in top.values() for doc_id in ids))
+    place = {doc_id: i for i, doc_id in enumerate(used)}
+    judged = dataset.qrels[dataset.qrels["query_id"].isin(chosen)]
+    grades = {
+        query_id: dict(zip(of["doc_id"], of["relevance"], strict=True)) for query_id, of in judged.groupby("query_id")
+    }
+    texts = dataset.queries.set_index("query_id")["text"]
+    queries = []
+    for query_id in (query_id for query_id in values.index if query_id in chosen):
+        known = grades.get(query_id, {})
+        ranked = [[place[doc_id] for doc_id in tops[system].get(query_id, [])] for system in systems]
+        queries.append(
+            {
+                "id": query_id,
+                "text": texts[query_id],
+                "values": [show.number(value) for value in values.loc[query_id]],
+                "tops": ranked,
+                "grades": {
+                    i: int(known[used[i]]) for i in sorted({i for top in ranked for i in top}) if used[i] in known
+                },
+                "relevant": sum(grade > 0 for grade in known.values()),
+            }
         )
-    return "".join(parts)
+    looks = [
+        {"name": s, "colour": plots.colour(s), "glyph": _GLYPHS[plots.marker(s)], "real": s in real} for s in systems
+    ]
+    return {"systems": looks, "documents": _documents(dataset, used, characters), "queries": queries}
 
 
-def _query(dataset: Dataset, comparison: Comparison, query_id: str, system: str, baseline: str) -> str:
-    text = dataset.queries.set_index("query_id")["text"][query_id]
-    cells = []
-    for name in (baseline, system):
-        result = comparison[name]
-        value = show.number(result.values.loc[query_id, "nDCG@10"])
-        cells.append(
-            f"<td class='text'><b>{html.escape(name)} {value}</b>{_ranking(dataset, result.results, query_id)}</td>"
-        )
-    return f"<p><b>{html.escape(query_id)}</b> {html.escape(text)}</p><table><tr>{''.join(cells)}</tr></table>"
+def _documents(dataset: Dataset, doc_ids: Sequence[str], characters: int) -> list[list[str]]:
+    """Return [id, title, beginning of the text] of each document; an unknown one has its id alone."""
+    known = {row.doc_id: row for row in dataset.documents.itertuples()}
+    length = min(600, characters // max(1, len(doc_ids)))
+    rows = []
+    for doc_id in doc_ids:
+        title, text = (known[doc_id].title, known[doc_id].text) if doc_id in known else ("", "")
+        rows.append([doc_id, _cut(title or text or doc_id, 110 if title else 80), _cut(text, length)])
+    return rows
 
 
-def _ranking(dataset: Dataset, results: pd.DataFrame, query_id: str) -> str:
-    documents = dataset.documents.set_index("doc_id")
-    judged = dataset.qrels[(dataset.qrels["query_id"] == query_id) & (dataset.qrels["relevance"] > 0)]
-    relevant = set(judged["doc_id"])
-    items = []
-    for doc_id in results[(results["query_id"] == query_id) & (results["rank"] <= 5)]["doc_id"]:
-        name = documents.loc[doc_id, "title"] or documents.loc[doc_id, "text"][:80]
-        mark = ' class="relevant"' if doc_id in relevant else ""
-        items.append(f"<li{mark}>{html.escape(name)}{' ✓' if mark else ''}</li>")
-    return f"<ol>{''.join(items)}</ol>"
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[:length].rstrip() + "…"
+
+
+def _flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every setting with the path to it.
+
+    >>> list(_flat({"models": {"dense": {"dim": 384}}, "depth": 100}))
+    [('models › dense › dim', '384'), ('depth', '100')]
+    """
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key} › ")
+        else:
+            yield f"{above}{key}", str(value)

@@ -48,25 +48,38 @@ class Paired:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Return the mean of the queries' values and its 95 % bootstrap interval (BCa, seeded).
+    """Return the mean of the queries' values and its 95 % bootstrap interval (expanded percentile, seeded).
 
-    Values that are all equal have an interval of no width. Of few queries, most of them ties, it is
-    too narrow: in a simulation of 40 it holds the true mean about 92 times in 100. Raises RagkitError
-    for no values, or one that is not finite.
+    A plain percentile interval is too narrow for few queries, by about the factor that separates a normal from a t
+    distribution; it is expanded by that factor. Most queries tie between two systems, and on such values the better
+    known BCa interval covers less. Values that are all equal have an interval of no width. Raises RagkitError for no
+    values, or one that is not finite.
 
-    Source: Efron, Better bootstrap confidence intervals (JASA 1987); scipy.stats.bootstrap.
+    Source: Hesterberg, What teachers should know about the bootstrap (The American Statistician 2015).
 
     >>> mean_interval([0.5, 0.5, 0.5])
     Interval(value=0.5, low=0.5, high=0.5)
     """
     x = _checked(values)
     mean = float(x.mean())
-    if len(x) < 2 or np.ptp(x) <= TIE:  # BCa is not defined without spread, nor on rounding errors
+    if len(x) < 2 or np.ptp(x) <= TIE:
         return Interval(mean, mean, mean)
     found = stats.bootstrap(
-        (x,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", rng=SEED, batch=1000
+        (x,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=_expanded(len(x)),
+        method="percentile",
+        rng=SEED,
+        batch=1000,
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high))
+
+
+def _expanded(n: int) -> float:
+    """Return the confidence level at which a percentile interval of n values covers 95 %."""
+    reach = np.sqrt(n / (n - 1)) * stats.t.ppf(1 - ALPHA / 2, n - 1)
+    return float(1 - 2 * stats.norm.sf(reach))
 
 
 def paired(system: Sequence[float], baseline: Sequence[float]) -> Paired:
