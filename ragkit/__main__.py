@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ DEMO_MOVIES = ("dense", "colbert", "dense+colbert", "tokens")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 if the doctor finds something missing, or 2 for bad input."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     try:
         return options.command(options)
     except RagkitError as error:
@@ -134,6 +136,7 @@ def _compare(options: argparse.Namespace) -> int:
     dataset = load_collection(options.collection, options.docs, options.split)
     runs = dict(_named_run(text) for text in options.run)
     comparison = compare(dataset, options.systems.split(","), options.depth, options.where, runs=runs)
+    comparison.config["command"] = "python -m ragkit " + shlex.join(options.arguments)
     _print(comparison)
     if options.export:
         for system in comparison.systems:

@@ -1,81 +1,42 @@
 """Pictures of a comparison; a system has the same colour and marker everywhere."""
 
-import zlib
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ragkit import canvas
+from ragkit.canvas import colour, is_oracle, marker
 from ragkit.errors import RagkitError
 from ragkit.evaluate import Comparison, per_query
 from ragkit.maxsim import MaxSim
 from ragkit.stats import TIE
 
-# Okabe and Ito's colour-blind safe palette, then darker relatives of it; darker and lighter in grey too.
-COLOURS = {
-    "dense": "#0072B2",
-    "colbert": "#D55E00",
-    "dense→colbert": "#009E73",
-    "tokens": "#CC79A7",
-    "dense→tokens": "#E69F00",
-    "bm25": "#56B4E9",
-    "hybrid": "#6A3D9A",
-    "hybrid-dbsf": "#B08FD8",
-    "hybrid→colbert": "#8C510A",
-    "dense→cross-encoder": "#8B1A4A",
-    "bm25→colbert": "#00524E",
-    "dense→oracle": "#444444",
-}
-_MARKERS = dict(zip(COLOURS, "osD^vPX*><hd", strict=True))
-_LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
-_INK = "#222222"  # words are dark: a light colour cannot be read
-_SMALL = 9  # points; nothing is smaller
-
-
-def colour(system: str) -> str:
-    """Return the colour of a system, the same in every picture, also of one that is not known here.
-
-    >>> colour("dense"), colour("mine") == colour("mine")
-    ('#0072B2', True)
-    """
-    return COLOURS.get(system) or list(COLOURS.values())[_number(system) % len(COLOURS)]
-
-
-def marker(system: str) -> str:
-    """Return the matplotlib marker of a system, which tells it from others where colours cannot."""
-    return _MARKERS.get(system) or "osD^vPX*><hd"[_number(system) // len(COLOURS) % len(COLOURS)]
-
-
-def _number(system: str) -> int:
-    return zlib.crc32(system.encode("utf8", "replace"))
-
-
-def is_oracle(system: str) -> bool:
-    """Return whether the name is that of an oracle, which is a ceiling and no system."""
-    return system.endswith("→oracle")
-
-
-def _axes(ax: Axes | None, width: float, height: float) -> Axes:
-    if ax is None:
-        _, ax = plt.subplots(figsize=(width, height), layout="constrained")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+__all__ = [
+    "colour",
+    "depth_curves",
+    "differences",
+    "heat_map",
+    "is_oracle",
+    "marker",
+    "measures",
+    "quality_cost",
+    "recall_by_depth",
+]
 
 
 def measures(comparison: Comparison, ax: Axes | None = None) -> Axes:
     """Draw every measure's mean as a group of bars, a bar a system, each with its value."""
-    ax = _axes(ax, 7.5, 3.2)
+    ax = canvas.axes(ax, 7.5, 3.2)
     names = comparison.measures
     rotation = 90 if len(comparison.systems) > 4 else 0  # a value is as wide as its bar, or upright
     width = 0.8 / len(comparison.systems)
     for i, result in enumerate(comparison.systems):
         x = np.arange(len(names)) + (i - (len(comparison.systems) - 1) / 2) * width
         bars = ax.bar(x, result.means, width * 0.92, color=colour(result.system), label=result.system)
-        ax.bar_label(bars, fmt="%.3f", fontsize=_SMALL, padding=2, rotation=rotation)
+        ax.bar_label(bars, fmt="%.3f", fontsize=canvas.SMALL, padding=2, rotation=rotation)
     ax.set_xticks(np.arange(len(names)), names)
     ax.set_ylim(0, 1.25 if rotation else 1.08)
     ax.set_ylabel("mean over queries")
@@ -100,7 +61,7 @@ def differences(
 
     labels: what to call each query, by query_id; the three extremes on either side are named.
     """
-    ax = _axes(ax, 7.5, 3.4)
+    ax = canvas.axes(ax, 7.5, 3.4)
     values = comparison.values(measure)
     difference = (values[system] - values[baseline]).sort_values(kind="stable")
     x = np.arange(len(difference))
@@ -108,8 +69,13 @@ def differences(
     ax.bar(x, difference, 1.0, color=colours, edgecolor="white", linewidth=0.3 if len(x) < 100 else 0)
     ax.axhline(0, color="black", linewidth=0.8)
     wins, losses = int((difference > TIE).sum()), int((difference < -TIE).sum())
-    title = f"{system} − {baseline}: better on {wins}, worse on {losses}, equal on {len(x) - wins - losses}"
-    ax.set_title(title, loc="left", fontsize=11, parse_math=False)
+    counts = f"better on {wins}, worse on {losses}, equal on {len(x) - wins - losses}"
+    ax.set_title(
+        f"{canvas.short(system, 24)} − {canvas.short(baseline, 24)}: {counts}",
+        loc="left",
+        fontsize=11,
+        parse_math=False,
+    )
     ax.set_ylabel(f"difference in {measure}")
     ax.set_xlabel(f"{len(x)} queries, sorted by difference")
     ax.set_xticks([])
@@ -121,16 +87,11 @@ def differences(
         # The names stand on the side of the axis where their own bars are not: it needs a third of the height.
         high, low = max(high, -low / 2 * bool(len(worst))), min(low, -high / 2 * bool(len(best)))
         for named, x, y, side, edge in ((worst, 0.01, 0.99, "left", "top"), (best, 0.99, 0.01, "right", "bottom")):
-            lines = [f"{value:+.2f}  {_short(str(labels[query_id]))}" for query_id, value in named.items()]
-            place = {"transform": ax.transAxes, "va": edge, "ha": side, "fontsize": _SMALL}
-            ax.text(x, y, "\n".join(lines), color=_INK, parse_math=False, **place)
+            lines = [f"{value:+.2f}  {canvas.short(str(labels[query_id]))}" for query_id, value in named.items()]
+            place = {"transform": ax.transAxes, "va": edge, "ha": side, "fontsize": canvas.SMALL}
+            ax.text(x, y, "\n".join(lines), color=canvas.INK, parse_math=False, **place)
     ax.set_ylim(low, high)
     return ax
-
-
-def _short(text: str, length: int = 48) -> str:
-    text = text.encode("utf8", "replace").decode("utf8")
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def quality_cost(
@@ -142,7 +103,7 @@ def quality_cost(
     a system whose cost was not measured, is a dotted line at its quality. cost: "p50_ms" or
     "bytes_per_document", on a log scale.
     """
-    ax = _axes(ax, 6.0, 3.4)
+    ax = canvas.axes(ax, 6.0, 3.4)
     ax.set_xscale("log")
     frame = comparison.table().merge(comparison.evidence(measure)[["system", "low", "high"]], on="system")
     lines = frame["system"].map(is_oracle) | frame[cost].isna()
@@ -156,7 +117,7 @@ def quality_cost(
         ax.scatter(x, y, s=75, edgecolor="white", linewidth=0.7, zorder=3, **look)
         points[row["system"]] = (x, y)
     ax.margins(x=0.2, y=0.15)
-    _levels(ax, {row["system"]: row[measure] for row in frame[lines].to_dict("records")}, bool(points))
+    canvas.levels(ax, {row["system"]: row[measure] for row in frame[lines].to_dict("records")}, bool(points))
     ax.set_xlabel(
         {
             "p50_ms": "milliseconds a query (median, bar to p95; log scale)",
@@ -164,81 +125,10 @@ def quality_cost(
         }[cost]
     )
     ax.set_ylabel(f"{measure}, 95 % interval")
-    _log_ticks(ax)
+    canvas.log_ticks(ax)
     ax.grid(alpha=0.25)
-    _label_points(ax, points)
+    canvas.label_points(ax, points)
     return ax
-
-
-def _levels(ax: Axes, levels: dict[str, float], among_points: bool) -> None:
-    """Draw what has a quality and no cost as dotted lines; above the points' range, as words at the top."""
-    bottom, top = ax.get_ylim() if among_points else (0, 1)
-    above = []
-    for system, value in levels.items():
-        name = f"{system} ({'ceiling' if is_oracle(system) else 'cost not measured'})"
-        words = {"fontsize": _SMALL, "color": _INK, "parse_math": False}
-        if value > top:
-            above.append(f"↑ {name}: {value:.3f}")
-        else:
-            ax.axhline(value, linestyle=":", linewidth=1.6, color=colour(system), zorder=1)
-            ax.text(0.01, value, name, transform=ax.get_yaxis_transform(), va="bottom", **words)
-    ax.set_ylim(bottom, top)
-    if above:
-        ax.text(0.01, 1.0, "\n".join(above), transform=ax.transAxes, va="top", **words)
-
-
-def _log_ticks(ax: Axes) -> None:
-    """Write plain numbers on a log axis, at 1, 2 and 5 where there is room."""
-    low, high = ax.get_xlim()
-    decades = np.log10(high / low)
-    subs = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3 else (1,)
-    ax.xaxis.set_major_locator(LogLocator(subs=subs))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    ax.xaxis.set_minor_locator(NullLocator())
-
-
-# Where a point's name may stand, best first: points to the right and up, and the side of the text that is there.
-_PLACES = [(8, 6, "left"), (8, -14, "left"), (-8, 6, "right"), (-8, -14, "right")]
-_PLACES += [(dx, dy, side) for dy in (18, -26, 30, -38, 42, -50) for dx, side in ((14, "left"), (-14, "right"))]
-
-
-def _label_points(ax: Axes, points: dict[str, tuple[float, float]]) -> None:
-    """Name each point in the first of _PLACES where the name covers no other name, point or bar (or the least)."""
-    if not points:
-        return
-    ax.figure.draw_without_rendering()
-    renderer = ax.figure.canvas.get_renderer()
-    taken = [artist.get_window_extent(renderer).padded(2) for artist in [*ax.texts, *ax.lines]]
-    marks = dict(
-        zip(points, [point.get_window_extent(renderer) for point in ax.collections[-len(points) :]], strict=True)
-    )
-    frame = ax.get_window_extent(renderer)
-
-    def covered(name: Annotation) -> float:
-        box = name.get_window_extent(renderer)
-        # A name so near another's point could be taken for that point's.
-        near = (mark.padded(1 if system == name.get_text() else 14) for system, mark in marks.items())
-        outside = box.width * box.height - _overlap(box, frame)
-        return 3 * outside + sum(_overlap(box, other) for other in [*taken, *near])
-
-    for system, point in points.items():
-        tried = []
-        for dx, dy, side in _PLACES:
-            line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7} if abs(dx) > 8 else None
-            place = {"xytext": (dx, dy), "textcoords": "offset points", "ha": side, "arrowprops": line}
-            tried.append(ax.annotate(system, point, color=_INK, fontsize=10, zorder=4, parse_math=False, **place))
-        best = min(tried, key=covered)
-        for name in tried:
-            if name is not best:
-                name.remove()
-        taken.append(best.get_window_extent(renderer))
-
-
-def _overlap(a, b) -> float:
-    """Return the area in pixels that two boxes share."""
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return max(width, 0.0) * max(height, 0.0)
 
 
 DEPTHS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 50, 70, 100)
@@ -262,22 +152,22 @@ def recall_by_depth(comparison: Comparison, qrels: pd.DataFrame) -> tuple[Axes, 
         (left, "recall", "Recall: what the first k hold of the relevant documents"),
         (right, "ceiling", "Ceiling: nDCG@10 of the best order of the first k"),
     ):
-        _axes(ax, 0, 0)
+        canvas.axes(ax, 0, 0)
         for i, (system, curve) in enumerate(curves.items()):
-            look = {"color": colour(system), "linestyle": _LINES[i % len(_LINES)], "marker": marker(system)}
+            look = {"color": colour(system), "linestyle": canvas.LINES[i % len(canvas.LINES)], "marker": marker(system)}
             ax.plot(curve.index, curve[column], markersize=5, linewidth=1.6, clip_on=False, **look)
         ax.set_xscale("log")
         ax.set_xlim(1, max(2, depths[-1]))
         ax.set_xlabel("k: documents from the first stage (log scale)")
         ax.set_title(title, loc="left", fontsize=10)
-        _log_ticks(ax)
+        canvas.log_ticks(ax)
         ax.grid(alpha=0.25)
     left.set_ylabel("mean over queries")
     lowest = min(curve.to_numpy().min() for curve in curves.values())
     left.set_ylim(np.floor(lowest * 10) / 10, 1.01)
     right.tick_params(labelleft=True)
     for ax, column in ((left, "recall"), (right, "ceiling")):
-        _label_ends(ax, {system: curve[column] for system, curve in curves.items()})
+        canvas.label_ends(ax, {system: curve[column] for system, curve in curves.items()})
     return left, right
 
 
@@ -297,30 +187,6 @@ def depth_curves(results: pd.DataFrame, qrels: pd.DataFrame, depths: Sequence[in
     judged = judged.assign(score=judged["relevance"].astype(float))
     ceiling = [per_query(judged[judged["rank"] <= k], qrels, ["nDCG@10"])["nDCG@10"].mean() for k in depths]
     return pd.DataFrame({"recall": recall.to_numpy(), "ceiling": ceiling}, index=pd.Index(depths, name="k"))
-
-
-def _label_ends(ax: Axes, curves: dict[str, pd.Series]) -> None:
-    """Name each curve at its right end, one name under the other, with a line to where it ends."""
-    bottom, top = ax.get_ylim()
-    gap = 0.075 * (top - bottom)
-    order = sorted(curves, key=lambda system: (curves[system].iloc[-1], curves[system].mean()), reverse=True)
-    ends = [curves[system].iloc[-1] for system in order]
-    places = list(ends)
-    for i in range(1, len(places)):
-        places[i] = min(places[i], places[i - 1] - gap)
-    raised = max(0.0, bottom - min(places))  # what would fall below the axis goes up again
-    for system, end, y in zip(order, ends, places, strict=True):
-        line = {
-            "arrowstyle": "-",
-            "color": colour(system),
-            "linewidth": 1,
-            "shrinkA": 1,
-            "shrinkB": 4,
-            "relpos": (0, 0.5),
-        }
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": ("axes fraction", "data"), "va": "center"}
-        words = {"fontsize": _SMALL, "color": _INK, "parse_math": False, "annotation_clip": False}
-        ax.annotate(system, (1.0, end), (1.06, y + raised), arrowprops=line, **words, **place)
 
 
 def heat_map(
@@ -343,7 +209,7 @@ def heat_map(
             f"{rows} query rows and {columns} document rows got {len(query_labels)} query labels, "
             f"{len(document_labels)} document labels and {len(groups)} groups; Encoder.tokens names the rows."
         )
-    ax = _axes(ax, max(5.0, 0.34 * columns + 2.0), max(2.4, 0.25 * rows + 1.5))
+    ax = canvas.axes(ax, max(5.0, 0.34 * columns + 2.0), max(2.4, 0.25 * rows + 1.5))
     ax.spines[:].set_visible(False)
     image = ax.imshow(result.similarities, cmap="Blues", aspect="auto", vmin=0, vmax=1)
     ax.set_xticks(range(columns), document_labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)

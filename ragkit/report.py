@@ -47,7 +47,7 @@ def render(pairs: Sequence[tuple[Dataset, Comparison]]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"colour": plots.colour, "glyph": lambda system: _GLYPHS[plots.marker(system)]}
     template = environment.from_string(files("ragkit").joinpath("templates/report.html").read_text("utf8"))
-    data = [_browser(dataset, comparison, _TEXTS // len(pairs)) for dataset, comparison in pairs]
+    data = [_browser(dataset, comparison, _TEXTS // max(1, len(pairs))) for dataset, comparison in pairs]
     # In a script element only "<" has a meaning, so that no "</script>" and no "<!--" can stand there.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return template.render(collections=[_collection(*pair) for pair in pairs], data=text)
@@ -75,6 +75,7 @@ def _collection(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
         "verdicts": show.verdicts(comparison, measure),
         "pictures": pictures,
         "queries": comparison.queries,
+        "browsed": min(comparison.queries, _BROWSED),
         "config": list(_flat(comparison.config)),
         "command": command if isinstance(command, str | None) else shlex.join(command),
     }

@@ -142,9 +142,10 @@ def verdicts(comparison: Comparison, measure: str = "nDCG@10") -> list[str]:
             verb = "beats" if difference > 0 else "loses to"
             sentence = f"{name} {verb} {baseline} by {amount} ({shown}), p {p}"
         else:
+            alone = f" with all systems compared, {p_value(row['p'])} alone" if row["p"] < stats.ALPHA else ""
             sentence = (
                 f"{name} and {baseline}: no difference that {comparison.queries} queries could show "
-                f"({signed(difference)}, {_interval(row['difference_low'], row['difference_high'], signed)}, p {p}); "
+                f"({signed(difference)}, {_interval(low, high, signed)}, p {p}{alone}); "
                 f"the smallest one they could is about {number(row['detectable'])}"
             )
         sentences.append(sentence + _price(comparison, name, baseline) + ".")

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "ragkit"
 ORDER = [
     ["errors", "paths", "progress"],
-    ["cache", "maxsim", "beir", "embedded", "index_base", "stats", "trec", "memory"],
+    ["cache", "maxsim", "beir", "embedded", "index_base", "stats", "trec", "memory", "canvas"],
     ["datasets", "encoders", "client", "edge", "bm25"],
     ["index"],
     ["retrieve", "rescore"],
