@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import weakref
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +31,9 @@ class EdgeIndex(Index):
 
     def __init__(self, folder: Path, vectors: dict[str, VectorSpec], content: str = "", temporary: bool = False):
         super().__init__(vectors)
-        self.folder, self.temporary = folder, temporary
+        self.folder = folder
+        # Also removes the folder of an index that nobody closed.
+        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True) if temporary else None
         self.engine = f"Qdrant Edge {version('qdrant-edge-py')}"
         described = {
             "vectors": {name: [spec.dim, spec.multivector, spec.sparse] for name, spec in sorted(vectors.items())},
@@ -117,8 +120,8 @@ class EdgeIndex(Index):
         if self._shard is not None:
             self._shard.close()
             self._shard = None
-            if self.temporary:
-                shutil.rmtree(self.folder, ignore_errors=True)
+            if self._remove:
+                self._remove()
 
 
 def _params(spec: VectorSpec) -> qe.EdgeVectorParams:

@@ -12,7 +12,7 @@ from ragkit.retrieve import Run
 
 # Columns that hold counts or identifiers, and are printed as they are.
 _UNITS = {name: "{:.2f}" for name in ("min_ms", "p50_ms", "p95_ms", "max_ms", "index_s")}
-_WHOLE = ("queries_per_s", "bytes_per_document", "disk_bytes_per_document", "memory_bytes")
+_WHOLE = ("queries_per_s", "bytes_per_document", "disk_bytes_per_document", "memory_bytes", "memory_MB")
 _UNITS |= {name: "{:,.0f}" for name in _WHOLE}
 
 
@@ -66,6 +66,7 @@ def quality(comparison: Comparison) -> str:
 def cost(comparison: Comparison) -> str:
     """Return time and space of every system as a table: these differ from machine to machine."""
     frame = comparison.table().drop(columns=comparison.measures)
+    frame["memory_MB"] = frame.pop("memory_bytes") / 1e6
     return table(frame.dropna(axis="columns", how="all"))
 
 

@@ -1,3 +1,5 @@
+import gc
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,11 @@ def test_a_folder_is_kept_and_a_temporary_one_is_not(vectors, tmp_path, own_cach
     with open_index(None, SPECS) as index:
         folder = index.folder
         assert folder.is_dir()
+    assert not folder.exists()
+    forgotten = open_index(None, SPECS)
+    folder = forgotten.folder
+    del forgotten
+    gc.collect()
     assert not folder.exists()
 
 

@@ -116,8 +116,8 @@ def test_float_rounding_does_not_tell_equal_sums_apart(sevenths):
         assert stats.paired([s / 7 for s in order], [0.0] * 8).p == 1.0
 
 
-def test_p_beyond_13_differing_queries_is_that_of_a_naive_monte_carlo_loop(rng):
-    for n, shift in ((14, 0.1), (40, 0.05), (200, 0.03)):
+def test_p_beyond_16_differing_queries_is_that_of_a_naive_monte_carlo_loop(rng):
+    for n, shift in ((17, 0.1), (40, 0.05), (200, 0.03)):
         a, b = rng.random(n) + shift, rng.random(n)
         observed, extreme = abs(sum(a - b)), 0
         for _ in range(20_000):
@@ -125,20 +125,20 @@ def test_p_beyond_13_differing_queries_is_that_of_a_naive_monte_carlo_loop(rng):
             extreme += abs(np.where(swap, b, a).sum() - np.where(swap, a, b).sum()) >= observed
         naive = extreme / 20_000
         found = stats.paired(a, b)
-        error = 4 * np.sqrt(naive * (1 - naive) * (1 / 20_000 + 2 / stats.RESAMPLES))
-        assert not found.exact and found.p == pytest.approx(naive, abs=error + 2 / stats.RESAMPLES)
+        error = 4 * np.sqrt(naive * (1 - naive) * (1 / 20_000 + 1 / stats.ASSIGNMENTS))
+        assert not found.exact and found.p == pytest.approx(naive, abs=error + 2 / stats.ASSIGNMENTS)
         assert 0.001 < found.p < 0.999
 
 
-def test_p_is_exact_while_at_most_13_queries_differ():
-    for n, exact in ((13, True), (14, False)):
+def test_p_is_exact_while_at_most_16_queries_differ():
+    for n, exact in ((16, True), (17, False)):
         found = stats.paired([1.0] * n + [0.5] * 30, [0.0] * n + [0.5] * 30)
         assert (found.exact, found.wins, found.ties, found.losses) == (exact, n, 30, 0)
-        assert found.p == (pytest.approx(2 / 2**13) if exact else pytest.approx(2 / 10_001))
+        assert found.p == (pytest.approx(2 / 2**16) if exact else pytest.approx(2 / 2**17, abs=5e-5))
 
 
 def test_no_sampled_p_is_zero():
-    assert stats.paired(np.ones(500), np.zeros(500)).p == pytest.approx(2 / (stats.RESAMPLES + 1))
+    assert stats.paired(np.ones(500), np.zeros(500)).p == pytest.approx(1 / (stats.ASSIGNMENTS + 1))
 
 
 def test_one_differing_query_proves_nothing():
@@ -168,7 +168,8 @@ def test_swapping_the_systems_mirrors_all_but_p(n, rng):
 
 
 def test_p_is_uniform_where_the_systems_are_alike(rng, monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    monkeypatch.setattr(stats, "RESAMPLES", 10)  # the interval is not looked at
+    monkeypatch.setattr(stats, "ASSIGNMENTS", 1000)
     monkeypatch.setattr(stats, "mean_interval", lambda values: None)  # not tested here, and most of the time
     found = []
     for _ in range(2000):
@@ -205,7 +206,8 @@ def test_holm_gives_the_known_examples():
 
 
 def test_a_detectable_difference_is_detected_about_80_times_in_100(rng, monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 999)
+    monkeypatch.setattr(stats, "RESAMPLES", 10)  # the interval is not looked at
+    monkeypatch.setattr(stats, "ASSIGNMENTS", 999)
     pilot = ir_differences(rng, 120)
     shift = stats.detectable(pilot)
     assert 0 < shift < 0.2
