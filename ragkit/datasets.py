@@ -67,7 +67,7 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
     SHA-256, so that a subset needs no random draw and is the same everywhere. Scores on a subset are
     higher than on the whole corpus.
     split: which qrels to read. Queries without a judgment in it are left out, as are judgments of
-    documents that are not there; `notes` counts them. Raises RagkitError for a collection that cannot
+    documents that are not there; `notes` counts them, but for queries that another split judges. Raises RagkitError for a collection that cannot
     be found or read (with file and line), and for fewer documents than are judged.
 
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
@@ -89,6 +89,10 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
         notes.append(f"{(~known).sum()} judgments name a document or query that is not there and were left out")
         qrels = qrels[known].reset_index(drop=True)
     queries = all_queries[all_queries["query_id"].isin(set(qrels["query_id"]))].reset_index(drop=True)
+    judged_anywhere = {q for tsv in (folder / "qrels").glob("*.tsv") for q in beir.read_qrels(tsv)["query_id"]}
+    unjudged = (~all_queries["query_id"].isin(judged_anywhere)).sum()
+    if unjudged:
+        notes.append(f"{unjudged} queries have no judgment in any split and were left out")
     if queries.empty:
         raise RagkitError(f"{path}: no query has a judgment, so there is nothing to evaluate.")
     if docs is None:

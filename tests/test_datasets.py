@@ -54,7 +54,9 @@ def test_folders_of_many_shapes_are_read(write_collection):
     assert dataset.passages == ["x", "no title", "only a title", ""]
     assert dataset.queries.to_dict("records") == [{"query_id": "q 1", "text": "query", "kind": "keyword"}]
     assert dataset.qrels["relevance"].tolist() == [2, 0]
-    assert len(dataset.notes) == 2 and "1 judgments" in dataset.notes[0] and "1 documents are empty" in dataset.notes[1]
+    counted = ("1 judgments name", "1 queries have no judgment", "1 documents are empty")
+    assert len(dataset.notes) == 3
+    assert all(what in note for what, note in zip(counted, dataset.notes, strict=True))
 
 
 @pytest.mark.parametrize("header", [["query-id\tcorpus-id\tscore"], []])
