@@ -66,8 +66,9 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
     number: every document judged for this split and, as distractors, those whose id has the smallest
     SHA-256, so that a subset needs no random draw and is the same everywhere. Scores on a subset are
     higher than on the whole corpus.
-    split: which qrels to read. Queries without a judgment in it are left out, as are judgments of
-    documents that are not there; `notes` counts them, but for queries that another split judges. Raises RagkitError for a collection that cannot
+    split: which qrels to read. Queries that it does not judge are left out, as are judgments of
+    documents that are not there; `notes` counts them, but for queries that another split judges.
+    Raises RagkitError for a collection that cannot
     be found or read (with file and line), and for fewer documents than are judged.
 
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).

@@ -75,6 +75,12 @@ def test_the_ledger_names_a_cause_for_every_drift():
     assert all("with" in cause for gap, cause in rows if abs(float(gap)) > 0.005)
 
 
+def test_the_readmes_python_runs(capsys):
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf8"), re.DOTALL):
+        exec(compile(code, "README.md", "exec"), {})
+    assert "dense→colbert" in capsys.readouterr().out
+
+
 def test_every_file_that_the_readme_links_to_is_there():
     for source in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", source.read_text("utf8")):
