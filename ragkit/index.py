@@ -4,9 +4,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from qdrant_client import QdrantClient
-
-from ragkit.client import ClientIndex
 from ragkit.edge import EdgeIndex
 from ragkit.errors import RagkitError
 from ragkit.index_base import Fusion, Hits, Index, Prefetch, Sparse, Vector, VectorSpec
@@ -38,15 +35,22 @@ def open_index(
         folder = cache_dir() / "edge"
         folder.mkdir(exist_ok=True)
         return EdgeIndex(Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder)), vectors, temporary=True)
-    if str(where) == ":memory:":
-        return ClientIndex(QdrantClient(":memory:"), name, vectors, "Qdrant local mode (NumPy, not for timing)")
-    if str(where).startswith(("http://", "https://")):
-        try:
-            client = QdrantClient(url=str(where), api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
-            collection = f"{name}-{content[:12]}" if content else name
-            return ClientIndex(client, collection, vectors, f"Qdrant server {client.info().version}")
-        except Exception as error:
-            raise RagkitError(
-                f"No Qdrant server answers at {where} ({error}). Check QDRANT_URL, or unset it."
-            ) from error
+    if str(where).startswith((":memory:", "http://", "https://")):
+        return _client_index(str(where), vectors, name, content)
     return EdgeIndex(Path(where), vectors, content)
+
+
+def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str) -> Index:
+    # Half a second to import, and Edge does without.
+    from qdrant_client import QdrantClient
+
+    from ragkit.client import ClientIndex
+
+    if where == ":memory:":
+        return ClientIndex(QdrantClient(":memory:"), name, vectors, "Qdrant local mode (NumPy, not for timing)")
+    try:
+        client = QdrantClient(url=where, api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
+        collection = f"{name}-{content[:12]}" if content else name
+        return ClientIndex(client, collection, vectors, f"Qdrant server {client.info().version}")
+    except Exception as error:
+        raise RagkitError(f"No Qdrant server answers at {where} ({error}). Check QDRANT_URL, or unset it.") from error

@@ -131,7 +131,7 @@ def quality_cost(
     return ax
 
 
-DEPTHS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 50, 70, 100)
+DEPTHS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
 def recall_by_depth(comparison: Comparison, qrels: pd.DataFrame) -> tuple[Axes, Axes]:

@@ -1,5 +1,6 @@
 """What a difference between two systems is worth: interval, test, correction, power."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,13 +63,19 @@ def mean_interval(values: Sequence[float]) -> Interval:
     Interval(value=0.5, low=0.5, high=0.5)
     """
     x = _checked(values)
+    return _mean_interval(x.tobytes(), RESAMPLES)
+
+
+@functools.lru_cache(maxsize=1024)  # a table, its verdicts and its pictures ask for the same
+def _mean_interval(data: bytes, resamples: int) -> Interval:
+    x = np.frombuffer(data)
     mean = float(x.mean())
     if len(x) < 2 or np.ptp(x) <= TIE:
         return Interval(mean, mean, mean)
     found = stats.bootstrap(
         (x,),
         np.mean,
-        n_resamples=RESAMPLES,
+        n_resamples=resamples,
         confidence_level=_expanded(len(x)),
         method="percentile",
         rng=SEED,
@@ -101,9 +108,14 @@ def paired(system: Sequence[float], baseline: Sequence[float]) -> Paired:
     a, b = _checked(system), _checked(baseline)
     if len(a) != len(b):
         raise RagkitError(f"A paired test needs the same queries for both systems; got {len(a)} and {len(b)}.")
-    difference = a - b
+    return _paired((a - b).tobytes(), ASSIGNMENTS)
+
+
+@functools.lru_cache(maxsize=1024)
+def _paired(data: bytes, assignments: int) -> Paired:
+    difference = np.frombuffer(data)
     differing = difference[np.abs(difference) > TIE]
-    exact = 2 ** len(differing) <= ASSIGNMENTS
+    exact = 2 ** len(differing) <= assignments
     p = 1.0  # none differs; or one does, and both its signs are as extreme
     if len(differing) > 1:
         p = float(
@@ -114,7 +126,7 @@ def paired(system: Sequence[float], baseline: Sequence[float]) -> Paired:
                 permutation_type="samples",
                 alternative="greater",
                 vectorized=True,
-                n_resamples=np.inf if exact else ASSIGNMENTS,
+                n_resamples=np.inf if exact else assignments,
                 batch=5000,
                 rng=SEED,
             ).pvalue
