@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,12 +71,15 @@ def compare(
     where: str | Path | None = None,
     measures: Sequence[str] = MEASURES,
     runs: Mapping[str, pd.DataFrame] | None = None,
+    separate: bool = True,
 ) -> Comparison:
     """Return the systems' quality and cost on one collection, on the same engine and queries.
 
     systems: as System.parse reads them; the first is the baseline. depth: the candidates that a rerank
-    gets. where: see open_index; systems that need the same vectors share an index, and all share one if
-    `where` is given. runs: others' runs by name (query_id, doc_id, score), to stand in the same table.
+    gets. where: see open_index. separate: give every set of vectors an index of its own, so that its
+    seconds, disk and memory are a system's own; otherwise, and always if `where` is given, all share one
+    index, and those costs are told only of a system that needs all its vectors. runs: others' runs by
+    name (query_id, doc_id, score), to stand in the same table.
     Searches are exact. Raises RagkitError for a system named twice or unknown, and for bad runs.
 
     >>> from ragkit.datasets import load_movies
@@ -87,7 +91,7 @@ def compare(
     if not names or len(set(names)) < len(names):
         raise RagkitError(f"Expected at least one system, each once; got {', '.join(names) or 'none'}.")
     encoders = load_encoders(list(dict.fromkeys(name for system in parsed for name in system.vectors)))
-    shared = where is not None or bool(os.environ.get("QDRANT_URL"))
+    shared = not separate or where is not None or bool(os.environ.get("QDRANT_URL"))
     groups: dict[tuple[str, ...], list[System]] = {}
     for system in parsed:
         groups.setdefault(tuple(encoders) if shared else tuple(sorted(system.vectors)), []).append(system)
@@ -123,12 +127,10 @@ def _measure(dataset, encoders, systems: list[System], depth, where, measures) -
     count = len(dataset.documents)
     results = []
     for system, run in zip(systems, runs, strict=True):
-        cost = Cost(
-            bytes_per_document=sum(size[name] for name in system.vectors),
-            disk_bytes_per_document=float("nan") if disk is None else disk / count,
-            index_s=index_s,
-            memory_bytes=float(grown()),
-        )
+        cost = Cost(sum(size[name] for name in system.vectors))
+        if set(system.vectors) == set(encoders):  # else the index holds more than this system needs
+            on_disk = float("nan") if disk is None else disk / count
+            cost = replace(cost, disk_bytes_per_document=on_disk, index_s=index_s, memory_bytes=float(grown()))
         results.append(system_result(run, dataset.qrels, cost, measures))
     return results, engine
 

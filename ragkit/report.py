@@ -23,7 +23,7 @@ from ragkit.evaluate import Comparison
 _TOP = 10  # documents of each system that the browser shows
 _BROWSED = 500  # queries of a collection that it holds at most, and
 _TEXTS = 300_000  # characters of documents' texts, shared by all collections: the page stays below 2 MB
-_DPI = 144
+_DPI = 120
 _GLYPHS = dict(zip("osD^vPX*><hd", "●■◆▲▼✚✖★►◄⬢♦", strict=True))
 # What each column of Comparison.table is called, and above which group it stands.
 _COSTS = {

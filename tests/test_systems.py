@@ -169,6 +169,15 @@ def test_one_system_alone_and_ties_everywhere_are_no_error(movies, own_cache):
     assert (same["p"], same["difference"], same["ties"], same["detectable"]) == (1.0, 0.0, 40, 0.0)
 
 
+def test_a_shared_index_is_no_ones_cost_but_of_who_needs_all_of_it(movies, own_cache):
+    shared = ragkit.compare(movies, ["dense", "colbert", "dense+colbert"], separate=False).table().set_index("system")
+    for column in ("index_s", "disk_bytes_per_document", "memory_bytes"):
+        assert shared[column].notna().tolist() == [False, False, True]
+    own = ragkit.compare(movies, ["dense", "colbert"]).table().set_index("system")
+    assert own["disk_bytes_per_document"].is_monotonic_increasing and (own["index_s"] > 0).all()
+    assert shared.loc["colbert", "bytes_per_document"] == own.loc["colbert", "bytes_per_document"]
+
+
 def test_a_cross_encoder_out_of_reach_is_named(movies, monkeypatch):
     monkeypatch.setenv("RAGKIT_CROSS_ENCODER_MODEL", "nobody/no-such-model")
     with pytest.raises(RagkitError, match="No cross-encoder is embedded"):
