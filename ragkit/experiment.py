@@ -96,16 +96,15 @@ def compare(
     for system in parsed:
         groups.setdefault(tuple(encoders) if shared else tuple(sorted(system.vectors)), []).append(system)
     found: dict[str, SystemResult] = {}
-    config: dict = {}
+    engine = {"engine": "no engine: runs made elsewhere", "engine_times_are_qdrants": True}
     for group, members in groups.items():
         results, engine = _measure(dataset, {n: encoders[n] for n in group}, members, depth, where, measures)
         found |= {result.system: result for result in results}
-        config = engine
     notes = list(dataset.notes)
     for name, frame in (runs or {}).items():
         found[name], note = _external(name, frame, dataset, measures)
         notes += note
-    config = _config(dataset, encoders, depth, "shared by all systems" if shared else "one a set of vectors") | config
+    config = _config(dataset, encoders, depth, "shared by all systems" if shared else "one a set of vectors") | engine
     results = [found[name] for name in names]
     return Comparison(dataset.name, len(dataset.documents), len(dataset.queries), config, results, tuple(notes))
 

@@ -169,6 +169,15 @@ def test_one_system_alone_and_ties_everywhere_are_no_error(movies, own_cache):
     assert (same["p"], same["difference"], same["ties"], same["detectable"]) == (1.0, 0.0, 40, 0.0)
 
 
+def test_runs_alone_need_no_engine_and_times_are_those_of_the_queries(movies, own_cache):
+    mine = ragkit.compare(movies, ["dense"])
+    alone = ragkit.compare(movies, [], runs={"theirs": mine["dense"].results})
+    assert "no engine" in show.headline(alone) and alone["theirs"].values.equals(mine["dense"].values)
+    row, ms = mine.table().iloc[0], mine["dense"].ms
+    assert row["p50_ms"] == np.percentile(ms, 50) and row["p95_ms"] == np.percentile(ms, 95)
+    assert row["queries_per_s"] == pytest.approx(len(ms) / (ms.sum() / 1000))
+
+
 def test_a_shared_index_is_no_ones_cost_but_of_who_needs_all_of_it(movies, own_cache):
     shared = ragkit.compare(movies, ["dense", "colbert", "dense+colbert"], separate=False).table().set_index("system")
     for column in ("index_s", "disk_bytes_per_document", "memory_bytes"):
