@@ -12,6 +12,9 @@ class ClientIndex(Index):
     speed says nothing about Qdrant's.
     """
 
+    # A request of a server may have 32 MiB; a float32 takes 4 bytes here and up to 22 as JSON.
+    batch_bytes = 4 * 2**20
+
     def __init__(self, client: QdrantClient, collection: str, vectors: dict[str, VectorSpec], engine: str):
         super().__init__(vectors)
         self.client, self.collection, self.engine = client, collection, engine
@@ -59,7 +62,10 @@ class ClientIndex(Index):
     def _stage(self, stage: Prefetch) -> models.Prefetch:
         return models.Prefetch(query=_plain(stage.vector), using=stage.using, limit=stage.depth, params=self._exact())
 
-    def _flush(self):
+    def _begin(self, documents):
+        pass
+
+    def _finish(self):
         pass
 
     def bytes_on_disk(self):
