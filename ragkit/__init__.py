@@ -16,13 +16,15 @@ _HOME = {
     "load_encoder": "encoders",
     "open_index": "index",
     "Prefetch": "index",
+    "ServerOptions": "index",
+    "Storage": "index",
     "VectorSpec": "index",
     "Retriever": "retrieve",
     "System": "retrieve",
     "per_query": "evaluate",
     "compare": "experiment",
-    "build_index": "experiment",
-    "load_encoders": "experiment",
+    "build_index": "ingest",
+    "load_encoders": "variants",
 }
 
 __all__ = sorted(_HOME)

@@ -1,7 +1,7 @@
 """BM25 as sparse vectors: Qdrant's own tokenizer and weights, which Edge ships."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -51,6 +51,13 @@ class Bm25Encoder:
         mean = self.mean_length or self._mean_length(texts)
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b, avg_len=mean))
         return [_sparse(model.embed_document(text)) for text in texts]
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Do nothing: there is no cache to fill."""
+
+    def stream(self, texts: Sequence[str]) -> Iterator[Sparse]:
+        """Yield what `encode_documents` returns, in order."""
+        yield from self.encode_documents(texts)
 
     def _mean_length(self, texts: Sequence[str]) -> float:
         # Without length normalisation a weight tells its term frequency, and so a text's length.

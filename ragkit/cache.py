@@ -66,6 +66,25 @@ class ArrayCache:
 
         return self._run(lambda db: list(read(db)))
 
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts that have no array here, each once."""
+
+        def read(db):
+            known = "SELECT 1 FROM arrays WHERE key = ?"
+            return [text for text in dict.fromkeys(texts) if not db.execute(known, (key_of(text),)).fetchone()]
+
+        return self._run(read)
+
+    def shapes(self, texts: Sequence[str]) -> list[tuple[int, ...] | None]:
+        """Return the shape of each text's array, in order, without reading it; None where there is none."""
+
+        def read(db):
+            for text in texts:
+                row = db.execute("SELECT shape FROM arrays WHERE key = ?", (key_of(text),)).fetchone()
+                yield row and _dims(row[0])
+
+        return self._run(lambda db: list(read(db)))
+
     def put(self, texts: Sequence[str], arrays: Iterable[np.ndarray]) -> None:
         """Store one array (any shape, kept as float32) for each text, all of them or none."""
         rows = [
@@ -75,8 +94,12 @@ class ArrayCache:
         self._run(lambda db: db.executemany("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?)", rows))
 
 
+def _dims(shape: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in shape.split(","))
+
+
 def _from_bytes(shape: str, data: bytes) -> np.ndarray | None:
-    dims = tuple(int(n) for n in shape.split(","))
+    dims = _dims(shape)
     if len(data) != 4 * int(np.prod(dims)):
         return None
     return np.frombuffer(data, np.float32).reshape(dims)

@@ -7,23 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
 
 from ragkit import embedded
-from ragkit.cache import ArrayCache
+from ragkit.cached import CachedEncoder, Role, checked
 from ragkit.errors import RagkitError
-from ragkit.paths import cache_dir
-from ragkit.progress import progress
 
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
 # noise, and memory grows with it, so a small one.
 TOKENS_PER_BATCH = 2048
 # FastEmbed gives the markers two ids that BERT's vocabulary calls [unused0] and [unused1].
 _MARKERS = {"[unused0]": "[Q]", "[unused1]": "[D]"}
-Role = Literal["document", "query"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +55,11 @@ def find_model(model: str) -> tuple[type, dict]:
     )
 
 
-class Encoder:
+class Encoder(CachedEncoder):
     """A FastEmbed model, dense or late interaction, with a cache on disk.
+
+    Documents are encoded longest first, in batches of equal numbers of padded tokens; the arrays are
+    FastEmbed's own `embed()` and `query_embed()` up to float32 rounding.
 
     model: any name in TextEmbedding.list_supported_models() or
     LateInteractionTextEmbedding.list_supported_models(); the embedded ones are registered.
@@ -89,7 +88,7 @@ class Encoder:
                 "is downloaded from its hub on first use: connect once, or unset RAGKIT_DENSE_MODEL and "
                 "RAGKIT_COLBERT_MODEL to use the embedded ones."
             ) from error
-        self._cache = cache
+        self.cache = cache
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -112,34 +111,9 @@ class Encoder:
                     found[name] = hashlib.file_digest(file, "sha256").hexdigest()
         return found
 
-    def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Return a float32 array for each text: (dim,) if dense, (rows, dim) if late interaction.
-
-        Equal to FastEmbed's `embed()` up to float32 rounding. Texts already encoded come from the
-        cache; the rest are stored batch by batch, so an interrupted call resumes where it stopped.
-        """
-        return self._encode(texts, "document")
-
-    def encode_queries(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Return a float32 array for each query, as FastEmbed's `query_embed()` gives it."""
-        return self._encode(texts, "query")
-
-    def _encode(self, texts: Sequence[str], role: Role) -> list[np.ndarray]:
-        texts = _checked(texts)
-        store = self._store(role) if self._cache else None
-        arrays: dict[str, np.ndarray] = {}
-        if store:
-            arrays = {text: array for text, array in zip(texts, store.get(texts), strict=True) if array is not None}
-        missing = [text for text in dict.fromkeys(texts) if text not in arrays]
-        title = f"{self.name.split('/')[-1]}: encoding {'documents' if role == 'document' else 'queries'}"
-        with progress(len(missing), title, "text") as bar:
-            for batch in self._batches(missing, role):
-                new = [np.asarray(array, np.float32) for array in self._embed(batch, role)]
-                if store:
-                    store.put(batch, new)
-                arrays.update(zip(batch, new, strict=True))
-                bar.update(len(batch))
-        return [arrays[text] for text in texts]
+    def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+        for batch in self._batches(texts, role):
+            yield batch, list(self._embed(batch, role))
 
     def _embed(self, batch: list[str], role: Role):
         if role == "document":
@@ -151,7 +125,7 @@ class Encoder:
         if role == "query":  # FastEmbed encodes queries one by one
             yield from (texts[i : i + 64] for i in range(0, len(texts), 64))
             return
-        lengths = self._token_counts(texts)
+        lengths = self.token_counts(texts)
         order = sorted(range(len(texts)), key=lambda i: -lengths[i])
         start = 0
         while start < len(order):
@@ -159,16 +133,13 @@ class Encoder:
             yield [texts[i] for i in order[start : start + size]]
             start += size
 
-    def _token_counts(self, texts: list[str]) -> list[int]:
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens the model reads of each text, special ones included, after its truncation."""
         model = self._model.model
         if not hasattr(model, "_ensure_tokenizer"):
             return [len(text) for text in texts]
         model._ensure_tokenizer()
         return [sum(e.attention_mask) for i in range(0, len(texts), 256) for e in model.tokenize(texts[i : i + 256])]
-
-    def _store(self, role: Role) -> ArrayCache:
-        name = f"{self.name.replace('/', '--')}-{self.fingerprint[:16]}-{role}.sqlite"
-        return ArrayCache(cache_dir() / "embeddings" / name)
 
     def tokens(self, text: str, query: bool = False) -> list[Token]:
         """Return the tokens behind `encode_documents([text])`, or `encode_queries([text])` if `query`.
@@ -179,7 +150,7 @@ class Encoder:
         """
         if not self.multivector:
             raise RagkitError(f"{self.name} is a dense model: it has one vector a text, and no token rows.")
-        _checked([text])
+        checked([text])
         model = self._model.model
         model._ensure_tokenizer()
         encoding = model.tokenize([text], is_doc=not query)[0]
@@ -201,16 +172,6 @@ class Encoder:
             tokens.append(Token(label, kind, row))
             row += 1
         return tokens
-
-
-def _checked(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise RagkitError("Expected a list of texts, got one string; pass [text].")
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise RagkitError(f"Text {i} is {type(text).__name__}, expected str; convert or drop it first.")
-    return texts
 
 
 def load_encoder(vectors: str) -> Encoder:

@@ -1,7 +1,6 @@
 """The main job: one collection, several systems, one comparison."""
 
 import gc
-import hashlib
 import os
 import platform
 import time
@@ -10,58 +9,21 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from ragkit.bm25 import Bm25Encoder
 from ragkit.datasets import Dataset
-from ragkit.encoders import Encoder, load_encoder
 from ragkit.errors import RagkitError
 from ragkit.evaluate import MEASURES, Comparison, Cost, SystemResult, per_query, system_result
-from ragkit.index import Index, VectorSpec, open_index
+from ragkit.index import Index
+from ragkit.ingest import build_index, plan
 from ragkit.memory import peak_growth
 from ragkit.rescore import cross_encoder, oracle
 from ragkit.retrieve import WARM_UP, Retriever, Run, System
+from ragkit.variants import load_encoders
 
 SYSTEMS = ("dense", "colbert", "dense+colbert")
 # A first stage returns this many documents, so that R@100 can be computed.
 LIMIT = 100
-
-
-def load_encoders(names: Sequence[str]) -> dict[str, Encoder | Bm25Encoder]:
-    """Return the encoder behind each vector name: dense, colbert, tokens or bm25."""
-    return {name: Bm25Encoder() if name == "bm25" else load_encoder(name) for name in names}
-
-
-def build_index(
-    dataset: Dataset, encoders: Mapping[str, Encoder | Bm25Encoder], where: str | Path | None = None
-) -> tuple[Index, dict[str, float]]:
-    """Return the index of a collection, and the bytes a document takes under each vector name.
-
-    encoders: one for each vector name. where: see open_index. A kept index of the same documents
-    and models is continued, or used as it is. Raises RagkitError as open_index does.
-    """
-    return _store(dataset, encoders, _encode(dataset, encoders), where)
-
-
-def _encode(dataset: Dataset, encoders: Mapping[str, Encoder | Bm25Encoder]) -> dict[str, list]:
-    passages = dataset.passages
-    return {name: encoder.encode_documents(passages) for name, encoder in encoders.items()}
-
-
-def _store(dataset: Dataset, encoders: Mapping, vectors: dict[str, list], where) -> tuple[Index, dict[str, float]]:
-    specs = {n: VectorSpec(e.dim, e.multivector, getattr(e, "sparse", False)) for n, e in encoders.items()}
-    doc_ids = dataset.documents["doc_id"].tolist()
-    stands_for = [doc_ids, dataset.passages, *(encoders[name].fingerprint for name in encoders)]
-    content = hashlib.sha256(repr(stands_for).encode("utf8", "surrogatepass")).hexdigest()
-    index = open_index(where, specs, f"ragkit-{dataset.name}", content)
-    done = len(index.doc_ids)
-    if index.doc_ids != doc_ids[:done]:
-        index.close()
-        raise RagkitError(f"The index at {where} holds other documents in other places; choose another place.")
-    if done < len(doc_ids):
-        index.add(doc_ids[done:], {name: arrays[done:] for name, arrays in vectors.items()})
-    return index, {name: float(np.mean([array.nbytes for array in arrays])) for name, arrays in vectors.items()}
 
 
 def compare(
@@ -111,13 +73,14 @@ def compare(
 
 def _measure(dataset, encoders, systems: list[System], depth, where, measures) -> tuple[list[SystemResult], dict]:
     """Return the results of systems that share an index, and which engine answered."""
-    vectors = _encode(dataset, encoders)
-    for encoder in encoders.values():  # so that a model's own memory is not counted as the engine's
+    plan(dataset, encoders, where).check()
+    for encoder in encoders.values():  # so that a model's own time and memory are not counted as the engine's
+        encoder.prepare(dataset.passages)
         encoder.encode_queries(dataset.queries["text"].tolist())
     gc.collect()
     with peak_growth() as grown:
         start = time.perf_counter()
-        index, size = _store(dataset, encoders, vectors, where)
+        index, size = build_index(dataset, encoders, where)
         index_s = time.perf_counter() - start
         with index:
             runs = [_run(index, encoders, system, depth, dataset) for system in systems]

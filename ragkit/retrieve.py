@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ragkit.encoders import Encoder
+from ragkit.cached import CachedEncoder
 from ragkit.errors import RagkitError
 from ragkit.index import Fusion, Hits, Index, Prefetch, Vector
 from ragkit.progress import progress
@@ -42,7 +42,7 @@ class System:
         Raises RagkitError for anything else than one of those three forms.
         """
         parts = text.strip().replace("→", "+").split("+")
-        well = all(re.fullmatch(r"[a-z][a-z0-9-]*", part) for part in parts) and len(set(parts)) == len(parts)
+        well = all(re.fullmatch(r"[a-z][a-z0-9.-]*", part) for part in parts) and len(set(parts)) == len(parts)
         if (
             len(parts) > 2
             or not well
@@ -51,8 +51,8 @@ class System:
             and ("hybrid-dbsf" in parts or parts[1] == "hybrid")
         ):
             raise RagkitError(
-                f"{text!r} is no system; expected a first stage (dense, colbert, tokens, bm25, hybrid, hybrid-dbsf), "
-                "or a first stage and a rerank such as dense+colbert, hybrid+colbert or dense+oracle."
+                f"{text!r} is no system; expected a first stage (dense, colbert, tokens, muvera, bm25, hybrid, "
+                "hybrid-dbsf), or a first stage and a rerank such as dense+colbert, hybrid+colbert or dense+oracle."
             )
         return cls(*parts)
 
@@ -94,7 +94,7 @@ class Retriever:
     def __init__(
         self,
         index: Index,
-        encoders: Mapping[str, Encoder],
+        encoders: Mapping[str, CachedEncoder],
         system: System,
         depth: int = 100,
         limit: int = 100,

@@ -1,0 +1,121 @@
+"""What every encoder with a cache does alike: compute what is missing, then read it back in order."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from ragkit.cache import ArrayCache
+from ragkit.errors import RagkitError
+from ragkit.paths import cache_dir
+from ragkit.progress import progress
+
+Role = Literal["document", "query"]
+# Texts whose vectors are read from the cache at a time.
+_CHUNK = 64
+
+
+class CachedEncoder(ABC):
+    """Texts to float32 arrays, kept on disk by content, model and role.
+
+    name: the model's; dim: numbers of a row; multivector: whether a text has several rows; fingerprint:
+    SHA-256 (hex) over all that decides the arrays; checksums: of its files, by name.
+    """
+
+    name: str
+    dim: int
+    multivector: bool
+    cache: bool
+    fingerprint: str
+    checksums: dict[str, str]
+
+    def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return a float32 array for each text: (dim,), or (rows, dim) if a multivector.
+
+        Texts already encoded come from the cache; the rest are stored batch by batch, so an
+        interrupted call resumes where it stopped.
+        """
+        return self._encode(texts, "document")
+
+    def encode_queries(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return a float32 array for each query: (dim,), or (rows, dim) if a multivector."""
+        return self._encode(texts, "query")
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Encode the documents that are not in the cache yet, holding no more than a batch in memory."""
+        if self.cache:
+            self._fill(checked(texts), "document")
+
+    def stream(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
+        """Yield what `encode_documents` returns, in order, holding a few documents in memory at a time."""
+        texts = checked(texts)
+        self.prepare(texts)
+        for start in range(0, len(texts), _CHUNK):
+            yield from self._encode(texts[start : start + _CHUNK], "document")
+
+    def rows(self, texts: Sequence[str]) -> list[int]:
+        """Return how many rows each document has (1 if it is no multivector); what is not cached is encoded."""
+        texts = checked(texts)
+        if not self.multivector:
+            return [1] * len(texts)
+        self.prepare(texts)
+        shapes = self._store("document").shapes(texts) if self.cache else [a.shape for a in self.stream(texts)]
+        return [shape[0] for shape in shapes]
+
+    def to_encode(self, texts: Sequence[str]) -> list[str]:
+        """Return the documents that are not in the cache, each once."""
+        texts = checked(texts)
+        return self._store("document").missing(texts) if self.cache else list(dict.fromkeys(texts))
+
+    def _encode(self, texts: Sequence[str], role: Role) -> list[np.ndarray]:
+        texts = checked(texts)
+        if not self.cache:
+            made = dict(self._made(texts, role))
+            return [made[text] for text in texts]
+        self._fill(texts, role)
+        store = self._store(role)
+        arrays = dict(zip(texts, store.get(texts), strict=True))
+        damaged = [text for text, array in arrays.items() if array is None]
+        if damaged:
+            arrays |= dict(self._made(damaged, role, store))
+        return [arrays[text] for text in texts]
+
+    def _fill(self, texts: list[str], role: Role) -> None:
+        store = self._store(role)
+        for _ in self._made(store.missing(texts), role, store):
+            pass
+
+    def _made(self, texts: list[str], role: Role, store: ArrayCache | None = None) -> Iterator[tuple[str, np.ndarray]]:
+        texts = list(dict.fromkeys(texts))
+        title = f"{self.name.split('/')[-1]}: encoding {'documents' if role == 'document' else 'queries'}"
+        with progress(len(texts), title, "text") as bar:
+            for batch, arrays in self._compute(texts, role):
+                arrays = [np.asarray(array, np.float32) for array in arrays]
+                if store:
+                    store.put(batch, arrays)
+                yield from zip(batch, arrays, strict=True)
+                bar.update(len(batch))
+
+    def _store(self, role: Role) -> ArrayCache:
+        name = f"{self.name.replace('/', '--').replace(' ', '-')}-{self.fingerprint[:16]}-{role}.sqlite"
+        return ArrayCache(cache_dir() / "embeddings" / name)
+
+    @abstractmethod
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Return at most how many rows a multivector of each text has; quickly, without encoding it."""
+
+    @abstractmethod
+    def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+        """Yield batches of the texts, in any order, with their arrays."""
+
+
+def checked(texts: Sequence[str]) -> list[str]:
+    """Return the texts as a list; RagkitError for one string, or something that is no string."""
+    if isinstance(texts, str):
+        raise RagkitError("Expected a list of texts, got one string; pass [text].")
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise RagkitError(f"Text {i} is {type(text).__name__}, expected str; convert or drop it first.")
+    return texts
