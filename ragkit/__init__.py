@@ -25,6 +25,8 @@ _HOME = {
     "compare": "experiment",
     "build_index": "ingest",
     "load_encoders": "variants",
+    "explore": "explorer",
+    "Explorer": "explorer",
 }
 
 __all__ = sorted(_HOME)

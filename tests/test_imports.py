@@ -12,7 +12,7 @@ ORDER = [
     ["retrieve", "rescore"],
     ["evaluate"],
     ["show", "plots", "experiment", "doctor"],
-    ["report", "bench"],
+    ["report", "bench", "explorer"],
     ["__init__"],
     ["__main__"],
 ]
