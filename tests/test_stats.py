@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, norm
+from scipy.stats import bootstrap, kstest, norm, permutation_test
 from scipy.stats import t as student_t
 
 from ragkit import RagkitError, stats
@@ -46,6 +46,16 @@ def test_a_larger_interval_is_the_one_of_a_naive_bootstrap(make, rng):
     low, high = (means[int(share * len(means))] for share in expanded_shares(60))
     found = stats.mean_interval(x)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.03 * (high - low))
+
+
+@pytest.mark.parametrize("n", [2, 5, 40, 300])
+def test_the_interval_is_scipys_bootstrap_from_the_same_seed(n, rng):
+    x = rng.exponential(size=n)
+    low, high = expanded_shares(n)
+    drawn = {"n_resamples": stats.RESAMPLES, "rng": stats.SEED, "batch": 700}
+    theirs = bootstrap((x,), np.mean, confidence_level=high - low, method="percentile", **drawn).confidence_interval
+    found = stats.mean_interval(x)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=1e-12)
 
 
 def test_the_interval_is_the_same_every_time(rng):
@@ -128,6 +138,21 @@ def test_p_beyond_16_differing_queries_is_that_of_a_naive_monte_carlo_loop(rng):
         error = 4 * np.sqrt(naive * (1 - naive) * (1 / 20_000 + 1 / stats.ASSIGNMENTS))
         assert not found.exact and found.p == pytest.approx(naive, abs=error + 2 / stats.ASSIGNMENTS)
         assert 0.001 < found.p < 0.999
+
+
+@pytest.mark.parametrize("n", [2, 9, 16, 40])
+def test_p_is_that_of_scipys_permutation_test(n, rng):
+    a, b = rng.random(n) + 0.1, rng.random(n)
+    theirs = permutation_test(
+        (a, b),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        n_resamples=np.inf if n <= 16 else 20_000,
+        batch=5000,
+        rng=rng,
+    ).pvalue
+    error = 0 if n <= 16 else 4 * np.sqrt(theirs * (1 - theirs) * (1 / 20_000 + 1 / stats.ASSIGNMENTS))
+    assert stats.paired(a, b).p == pytest.approx(theirs, rel=1e-12, abs=error)
 
 
 def test_p_is_exact_while_at_most_16_queries_differ():
