@@ -52,21 +52,20 @@ class CachedEncoder(ABC):
         texts = checked(texts)
         self.prepare(texts)
         for start in range(0, len(texts), _CHUNK):
-            yield from self._encode(texts[start : start + _CHUNK], "document")
+            yield from self._read(texts[start : start + _CHUNK], "document")
 
-    def rows(self, texts: Sequence[str]) -> list[int]:
-        """Return how many rows each document has (1 if it is no multivector); what is not cached is encoded."""
+    def rows(self, texts: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Return at most how many rows each document has, and which documents are not in the cache.
+
+        Rows of cached documents are exact; those of others are their tokens, so that nothing is encoded.
+        """
         texts = checked(texts)
+        shapes = self._store("document").shapes(texts) if self.cache else [None] * len(texts)
+        absent = list(dict.fromkeys(text for text, shape in zip(texts, shapes, strict=True) if shape is None))
         if not self.multivector:
-            return [1] * len(texts)
-        self.prepare(texts)
-        shapes = self._store("document").shapes(texts) if self.cache else [a.shape for a in self.stream(texts)]
-        return [shape[0] for shape in shapes]
-
-    def to_encode(self, texts: Sequence[str]) -> list[str]:
-        """Return the documents that are not in the cache, each once."""
-        texts = checked(texts)
-        return self._store("document").missing(texts) if self.cache else list(dict.fromkeys(texts))
+            return [1] * len(texts), absent
+        counted = dict(zip(absent, self.token_counts(absent), strict=True)) if absent else {}
+        return [counted[t] if shape is None else shape[0] for t, shape in zip(texts, shapes, strict=True)], absent
 
     def _encode(self, texts: Sequence[str], role: Role) -> list[np.ndarray]:
         texts = checked(texts)
@@ -74,6 +73,11 @@ class CachedEncoder(ABC):
             made = dict(self._made(texts, role))
             return [made[text] for text in texts]
         self._fill(texts, role)
+        return self._read(texts, role)
+
+    def _read(self, texts: list[str], role: Role) -> list[np.ndarray]:
+        if not self.cache:
+            return self._encode(texts, role)
         store = self._store(role)
         arrays = dict(zip(texts, store.get(texts), strict=True))
         damaged = [text for text, array in arrays.items() if array is None]

@@ -27,7 +27,7 @@ _LOCAL_MEMORY = 2.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What an ingest will need at most, predicted from token counts before anything is encoded.
+    """What an ingest will need at most, predicted before anything is encoded.
 
     floats: the largest multivector's numbers, of the document `largest`; to_encode: texts not in the cache;
     cache_bytes: what they will add to it; index_bytes: what the engine keeps, small copies included;
@@ -81,12 +81,11 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         if isinstance(encoder, Bm25Encoder):
             continue  # a few hundred bytes a document
         spec = vector_spec(name, encoder)
-        rows = encoder.token_counts(passages) if encoder.multivector else [1] * len(passages)
+        rows, absent = encoder.rows(passages)
         most = max(range(len(rows)), key=rows.__getitem__)
         if rows[most] * encoder.dim > floats:
             floats, largest = rows[most] * encoder.dim, doc_ids[most]
         of = dict(zip(passages, rows, strict=True))
-        absent = encoder.to_encode(passages)
         missing |= set(absent)
         cache += sum(of[text] for text in absent) * encoder.dim * 4
         searched = spec.storage.bytes_per_row(encoder.dim) * sum(rows)
@@ -147,7 +146,7 @@ def _rest(encoder: CachedEncoder | Bm25Encoder, passages: list[str], done: int) 
 def _bytes(encoder: CachedEncoder | Bm25Encoder, spec, passages: list[str]) -> float:
     if isinstance(encoder, Bm25Encoder):
         return sum(vector.nbytes for vector in encoder.encode_documents(passages)) / len(passages)
-    return spec.storage.bytes_per_row(spec.dim) * sum(encoder.rows(passages)) / len(passages)
+    return spec.storage.bytes_per_row(spec.dim) * sum(encoder.rows(passages)[0]) / len(passages)
 
 
 def _gb(size: float) -> str:
