@@ -44,15 +44,31 @@ def per_query(results: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[str
             parsed[ir_measures.parse_measure(name)] = name
         except (NameError, ValueError, SyntaxError) as error:
             raise RagkitError(f"ir-measures knows no measure {name!r} ({error}); see https://ir-measur.es.") from error
-    ranked = results.sort_values(["query_id", "score", "doc_id"], ascending=[True, False, True])
-    # Ties are in the order of document ids, as the index returns them; ir-measures' providers break
-    # them in two other ways, so they are given scores without ties.
-    ranked = ranked.assign(score=-ranked.groupby("query_id").cumcount().astype(float))
-    values = [(m.query_id, parsed[m.measure], m.value) for m in ir_measures.iter_calc(list(parsed), qrels, ranked)]
-    table = pd.DataFrame(values, columns=["query_id", "measure", "value"])
-    table = table.pivot(index="query_id", columns="measure", values="value")
-    order = pd.unique(qrels["query_id"])
-    return table.reindex(index=order, columns=list(measures)).rename_axis(columns=None)
+    found = {name: {} for name in measures}
+    for metric in ir_measures.iter_calc(list(parsed), _by_query(qrels, "relevance"), _ranked(results)):
+        found[parsed[metric.measure]][metric.query_id] = metric.value
+    return pd.DataFrame(found, index=pd.Index(pd.unique(qrels["query_id"]), name="query_id"), dtype=float)
+
+
+def _by_query(frame: pd.DataFrame, column: str) -> dict[str, dict[str, Any]]:
+    """Return query_id → doc_id → value: ir-measures takes frames too, but reads them row by row."""
+    table: dict[str, dict[str, Any]] = {}
+    for query_id, doc_id, value in zip(*(frame[name].tolist() for name in ("query_id", "doc_id", column)), strict=True):
+        table.setdefault(query_id, {})[doc_id] = value
+    return table
+
+
+def _ranked(results: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return query_id → doc_id → a score without ties, by the score and, where it ties, by doc_id.
+
+    The index returns ties in the order of document ids; ir-measures' providers break them in two other ways.
+
+    >>> _ranked(pd.DataFrame({"query_id": ["q"] * 2, "doc_id": ["b", "a"], "score": [1.0, 1.0]}))
+    {'q': {'a': 0.0, 'b': -1.0}}
+    """
+    found = _by_query(results, "score")
+    ordered = {query_id: sorted(of, key=lambda doc_id: (-of[doc_id], doc_id)) for query_id, of in found.items()}
+    return {query_id: {doc_id: float(-i) for i, doc_id in enumerate(ids)} for query_id, ids in ordered.items()}
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,12 @@ def depth_curves(results: pd.DataFrame, qrels: pd.DataFrame, depths: Sequence[in
     # Documents without relevance add nothing to nDCG, wherever an oracle puts them.
     judged = results.merge(qrels[qrels["relevance"] > 0], on=["query_id", "doc_id"])
     judged = judged.assign(score=judged["relevance"].astype(float))
-    ceiling = [per_query(judged[judged["rank"] <= k], qrels, ["nDCG@10"])["nDCG@10"].mean() for k in depths]
+    # All depths in one pass: the query of a depth is a query of its own.
+    tops, judgments = (
+        pd.concat([frame.assign(query_id=f"{k} " + frame["query_id"]) for k, frame in by_depth])
+        for by_depth in ([(k, judged[judged["rank"] <= k]) for k in depths], [(k, qrels) for k in depths])
+    )
+    ceiling = per_query(tops, judgments, ["nDCG@10"]).to_numpy().reshape(len(depths), -1).mean(axis=1)
     return pd.DataFrame({"recall": recall.to_numpy(), "ceiling": ceiling}, index=pd.Index(depths, name="k"))
 
 
