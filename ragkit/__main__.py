@@ -63,9 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(command=_compare)
 
     bench = commands.add_parser("bench", help="speed beside its rivals, in one run")
-    bench.add_argument("what", choices=["search"], help="search: Qdrant Edge, local mode and NumPy on the same vectors")
-    _collection(bench, where=False)
-    bench.add_argument("--queries", type=_positive, default=20, metavar="N", help="queries to time (default: 20)")
+    bench.add_argument("what", choices=["embed", "search", "index", "scale"])
+    bench.add_argument("collection", nargs="?", default="scifact", metavar="COLLECTION", help="default: scifact, whole")
+    bench.add_argument("--docs", type=_docs, default="all", metavar="N", help="documents (default: all)")
+    bench.add_argument("--split", default="test", help="qrels to use (default: test)")
+    bench.add_argument("--rounds", type=_positive, metavar="N", help="interleaved repeats (default: the bench's own)")
+    bench.add_argument("--sizes", type=_sizes, metavar="N,N,…", help="scale: numbers of documents")
+    bench.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
     bench.set_defaults(command=_bench)
 
     demo = commands.add_parser("demo", help="the comparison on the movies and on SciFact, as one report")
@@ -100,6 +104,10 @@ def _positive(text: str) -> int:
 
 def _docs(text: str) -> int | Literal["all"]:
     return "all" if text == "all" else _positive(text)
+
+
+def _sizes(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -163,18 +171,27 @@ def _named_run(text: str):
 
 
 def _bench(options: argparse.Namespace) -> int:
+    from importlib import import_module
+
     from ragkit import load_collection
-    from ragkit.bench import search
+    from ragkit.race import machine
     from ragkit.show import table
 
+    bench = getattr(import_module(f"ragkit.bench_{options.what}"), f"bench_{options.what}")
     dataset = load_collection(options.collection, options.docs, options.split)
-    rows = search(dataset, options.queries, options.depth)
-    print(f"{dataset.name}: {len(dataset.documents):,} documents, {options.queries} queries, depth {options.depth}")
+    settings = {"rounds": options.rounds} if options.rounds else {}
+    if options.sizes:
+        if options.what != "scale":
+            raise RagkitError("--sizes is for bench scale; elsewhere --docs says how many documents.")
+        settings["sizes"] = options.sizes
+    rows = bench(dataset, **settings)
+    on = machine()
+    print(f"{dataset.name}: {len(dataset.documents):,} documents; " + ", ".join(f"{k} {v}" for k, v in on.items()))
     print(table(rows))
     if options.json:
-        _write(
-            options.json, json.dumps({"collection": dataset.name, "documents": len(dataset.documents), "rows": rows})
-        )
+        command = "python -m ragkit " + shlex.join(options.arguments)
+        result = {"command": command, "collection": dataset.name, "documents": len(dataset.documents), "machine": on}
+        _write(options.json, json.dumps(result | {"rows": rows}, indent=1, ensure_ascii=False))
     return 0
 
 

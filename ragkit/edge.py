@@ -5,6 +5,7 @@ import os
 import shutil
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,7 +15,7 @@ import qdrant_edge as qe
 from filelock import FileLock, Timeout
 
 from ragkit.errors import RagkitError
-from ragkit.index_base import Index, Prefetch, Sparse, Storage, Vector, VectorSpec
+from ragkit.index_base import Hits, Index, Prefetch, Sparse, Storage, Vector, VectorSpec
 
 _DATATYPES = {
     "float32": qe.VectorStorageDatatype.Float32,
@@ -132,6 +133,18 @@ class EdgeIndex(Index):
         if not all(spec.sparse or spec.storage.exact for spec in self.vectors.values()):
             self._shard.optimize()  # makes the small copies and the graph
         self._shard.flush()
+
+    def search_batch(self, vectors: Sequence[Vector], using: str, limit: int) -> list[Hits]:
+        """Return what `search` returns for each vector, planned by the engine as one batch."""
+        self._know(using)
+        requests = [
+            qe.QueryRequest(
+                query=qe.Query.Nearest(_plain(vector), using=using), limit=limit, params=self._search_params(using)
+            )
+            for vector in vectors
+        ]
+        found = self._shard.query_batch(qe.QueryBatchRequest(requests))
+        return [self._hits([(point.id, point.score) for point in points]) for points in found]
 
     def _query(self, vector, using, limit, prefetch):
         return self._points(
