@@ -98,7 +98,8 @@ class Explorer:
             f'<iframe class="ragkit-explorer" title="{html.escape(f"MaxSim explorer: {self.query}")}" '
             f'style="{look}" sandbox="allow-scripts" srcdoc="{html.escape(self.html)}"></iframe>'
         )
-        return f"{frame}<details><summary>The same as text</summary><pre>{html.escape(repr(self))}</pre></details>"
+        summary = "<summary>The same as text (nothing above? Run the cell)</summary>"
+        return f"{frame}<details>{summary}<pre>{html.escape(repr(self))}</pre></details>"
 
     def __repr__(self) -> str:
         head = f"MaxSim explorer: {json.dumps(self.query, ensure_ascii=False)}, {len(self.tokens)} rows of {self.model}"
