@@ -6,19 +6,23 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "ragkit"
 ORDER = [
     ["errors", "paths", "progress"],
-    ["cache", "maxsim", "beir", "embedded", "index_base", "stats", "trec", "memory", "canvas"],
-    ["datasets", "encoders", "client", "edge", "bm25"],
-    ["index"],
-    ["retrieve", "rescore"],
+    ["cache", "maxsim", "beir", "embedded", "connection", "index_base", "options", "stats", "trec", "memory", "race", "canvas"],
+    ["collection", "wire"],
+    ["cached", "datasets", "client", "edge", "bm25"],
+    ["server"],
+    ["encoders", "pooling", "muvera", "index"],
+    ["variants", "retrieve", "rescore"],
+    ["ingest"],
     ["evaluate"],
     ["show", "plots", "experiment", "doctor"],
-    ["report", "bench", "explorer"],
+    ["report", "bench_search", "bench_embed", "bench_index", "explorer"],
+    ["bench_scale"],
     ["__init__"],
     ["__main__"],
 ]
 HEAVY = {
-    "fastembed": {"embedded", "encoders", "rescore"},
-    "qdrant_client": {"client", "index"},
+    "fastembed": {"embedded", "encoders", "bench_embed", "muvera", "rescore"},
+    "qdrant_client": {"client", "collection", "connection", "index", "server"},
     "qdrant_edge": {"edge", "bm25"},
 }
 
