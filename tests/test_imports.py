@@ -6,7 +6,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "ragkit"
 ORDER = [
     ["errors", "paths", "progress"],
-    ["cache", "maxsim", "beir", "embedded", "connection", "index_base", "options", "stats", "trec", "memory", "race", "canvas"],
+    ["cache", "maxsim", "beir", "embedded", "index_base", "stats", "trec", "memory", "race", "canvas"],
+    ["options", "connection"],
     ["collection", "wire"],
     ["cached", "datasets", "client", "edge", "bm25"],
     ["server"],
