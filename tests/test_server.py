@@ -1,16 +1,151 @@
-"""What needs a Qdrant server: `QDRANT_URL=… pytest -m server`. Skipped unless asked for."""
+"""What needs a Qdrant server: `QDRANT_URL=… pytest tests -m server`. Skipped unless asked for.
+
+Against a cluster set QDRANT_SHARDS and QDRANT_REPLICAS too. Its collections are named ragkit-test-… and deleted;
+those of a comparison stay, as a user's would.
+"""
 
 import os
+import uuid
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import ragkit
+from ragkit import Prefetch, RagkitError, ServerOptions, Storage, VectorSpec, open_index
+
+pytestmark = pytest.mark.server
+
+COUNT = 400
+DOC_IDS = [f"doc {i}" for i in range(COUNT)]
+SPECS = {"dense": VectorSpec(64), "colbert": VectorSpec(32, True)}
 
 
-@pytest.mark.server
-def test_a_server_gives_the_same_comparison_as_local_mode(movies):
-    url = os.environ["QDRANT_URL"]
-    local, server = (ragkit.compare(movies, depth=5, where=where) for where in (":memory:", url))
-    for a, b in zip(local.systems, server.systems, strict=True):
-        pd.testing.assert_frame_equal(a.values, b.values)
+@pytest.fixture()
+def url():
+    return os.environ["QDRANT_URL"]
+
+
+@pytest.fixture()
+def name(url):
+    """The name of a collection that is deleted after the test."""
+    name = f"ragkit-test-{uuid.uuid4().hex[:8]}"
+    yield name
+    with open_index(url, {"gone": VectorSpec(2)}, name, options=ServerOptions(recreate=True)) as index:
+        index.client.delete_collection(name)
+
+
+@pytest.fixture()
+def vectors(rng):
+    def unit(*shape):
+        rows = rng.standard_normal(shape).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+    return {"dense": list(unit(COUNT, 64)), "colbert": [unit(n, 32) for n in rng.integers(5, 60, COUNT)]}
+
+
+def answers(index, vectors):
+    dense, colbert = vectors["dense"][7], vectors["colbert"][7]
+    return (
+        index.search(dense, "dense", 20),
+        index.search(colbert, "colbert", 20),
+        index.search(colbert, "colbert", 20, [Prefetch(dense, "dense", 50)]),
+    )
+
+
+def assert_same(answers, expected):
+    for hits, others in zip(answers, expected, strict=True):
+        assert [doc_id for doc_id, _ in hits] == [doc_id for doc_id, _ in others]
+        np.testing.assert_allclose([score for _, score in hits], [score for _, score in others], atol=1e-4)
+
+
+@pytest.fixture()
+def expected(vectors, tmp_path):
+    """The answers of Qdrant Edge."""
+    with open_index(tmp_path / "edge", SPECS) as index:
+        index.add(DOC_IDS, vectors)
+        return answers(index, vectors)
+
+
+def test_a_server_gives_the_same_comparison_as_local_mode_and_edge(url, movies, tmp_path):
+    systems = ["dense", "colbert", "dense+colbert"]
+    server, *others = (ragkit.compare(movies, systems, depth=5, where=w) for w in (url, ":memory:", tmp_path / "edge"))
+    assert server.config["engine"].startswith("Qdrant server") and server.config["engine_times_are_qdrants"]
+    for other in others:
+        for a, b in zip(server.systems, other.systems, strict=True):
+            pd.testing.assert_frame_equal(a.values, b.values)
+
+
+def test_a_server_ranks_as_edge_does(url, name, vectors, expected):
+    with open_index(url, SPECS, name) as index:
+        index.add(DOC_IDS, vectors)
+        assert_same(answers(index, vectors), expected)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        Storage("float16"),
+        Storage("turbo8"),
+        Storage("float16", "turbo4", on_disk=True),
+        *[Storage(quantization=quantization) for quantization in ("int8", "binary", "turbo4", "turbo2", "turbo1.5")],
+        Storage(quantization="turbo1", oversampling=4.0),
+    ],
+    ids=str,
+)
+def test_a_server_keeps_vectors_as_asked_and_finds_a_document_by_itself(url, name, vectors, storage):
+    specs = {"colbert": VectorSpec(32, True, storage=storage)}
+    for _ in range(2):  # made, then known again
+        with open_index(url, specs, name) as index:
+            if not index.doc_ids:
+                index.add(DOC_IDS, {"colbert": vectors["colbert"]})
+            assert index.doc_ids == DOC_IDS
+            found = [index.search(vectors["colbert"][i], "colbert", 3)[0][0] for i in range(20)]
+            assert found == DOC_IDS[:20]
+
+
+def test_a_graph_over_dense_vectors_is_accepted(url, name, vectors):
+    with open_index(url, {"dense": VectorSpec(64, storage=Storage(hnsw_m=16))}, name) as index:
+        index.add(DOC_IDS, {"dense": vectors["dense"]})
+        assert index.search(vectors["dense"][3], "dense", 1)[0][0] == DOC_IDS[3]
+
+
+def test_an_ingest_that_is_killed_continues_and_ends_as_an_undisturbed_one(url, name, vectors, expected):
+    documents = [dict(zip(vectors, row, strict=True)) for row in zip(*vectors.values(), strict=True)]
+
+    def interrupted():
+        yield from documents[:250]
+        raise KeyboardInterrupt
+
+    options = ServerOptions(
+        shards=ServerOptions.from_environment().shards,
+        replicas=ServerOptions.from_environment().replicas,
+        request_bytes=100_000,
+    )
+    with open_index(url, SPECS, name, options=options) as index, pytest.raises(KeyboardInterrupt):
+        index.stream(DOC_IDS, interrupted())
+    with open_index(url, SPECS, name, options=options) as index:
+        done = len(index.doc_ids)
+        assert 200 < done <= 250
+        index.stream(DOC_IDS[done:], documents[done:])
+        assert_same(answers(index, vectors), expected)
+
+
+def test_more_than_a_request_holds_is_stored_in_several(url, name):
+    rows = np.full((511, 128), 1 / np.sqrt(128), np.float32)
+    with open_index(url, {"colbert": VectorSpec(128, True)}, name) as index:
+        index.add(DOC_IDS[:64], {"colbert": [rows] * 64})  # 50 MB as JSON
+        assert index.client.count(name, exact=True).count == 64
+
+
+def test_what_is_there_is_refused_and_only_recreate_deletes_it(url, name, vectors, capsys):
+    with open_index(url, SPECS, name) as index:
+        index.add(DOC_IDS, vectors)
+    other = SPECS | {"dense": VectorSpec(32)}
+    with pytest.raises(RagkitError, match="dense: size is 64, asked for 32"):
+        open_index(url, other, name)
+    with open_index(url, SPECS, name) as index:
+        assert index.doc_ids == DOC_IDS
+    with open_index(url, other, name, options=ServerOptions(recreate=True)) as index:
+        assert index.doc_ids == []
+    assert f"deleting {name}" in capsys.readouterr().err
