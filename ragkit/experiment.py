@@ -19,7 +19,7 @@ from ragkit.ingest import build_index, plan
 from ragkit.memory import peak_growth
 from ragkit.rescore import cross_encoder, oracle
 from ragkit.retrieve import WARM_UP, Retriever, Run, System
-from ragkit.variants import load_encoders
+from ragkit.variants import Variant, load_encoders
 
 SYSTEMS = ("dense", "colbert", "dense+colbert")
 # A first stage returns this many documents, so that R@100 can be computed.
@@ -92,7 +92,9 @@ def _measure(dataset, encoders, systems: list[System], depth, where, measures) -
         cost = Cost(sum(size[name] for name in system.vectors))
         if set(system.vectors) == set(encoders):  # else the index holds more than this system needs
             on_disk = float("nan") if disk is None else disk / count
-            cost = replace(cost, disk_bytes_per_document=on_disk, index_s=index_s, memory_bytes=float(grown()))
+            cost = replace(cost, disk_bytes_per_document=on_disk)
+            if engine["engine_times_are_qdrants"]:
+                cost = replace(cost, index_s=index_s, memory_bytes=float(grown()))
         results.append(system_result(run, dataset.qrels, cost, measures))
     return results, engine
 
@@ -104,8 +106,9 @@ def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset) -
     elif system.rerank == "cross-encoder":
         rescore = cross_encoder(dict(zip(dataset.documents["doc_id"], dataset.passages, strict=True)))
     run = Retriever(index, encoders, system, depth, LIMIT, rescore).run(dataset.queries)
-    # An oracle has no price: it knows the judgments.
-    return run if system.rerank != "oracle" else Run(run.system, run.results, run.ms * float("nan"))
+    # An oracle has no price: it knows the judgments. And local mode's time is not Qdrant's: better none than that.
+    priced = system.rerank != "oracle" and index.measurable
+    return run if priced else Run(run.system, run.results, run.ms * float("nan"))
 
 
 def _external(name: str, frame: pd.DataFrame, dataset: Dataset, measures) -> tuple[SystemResult, list[str]]:
@@ -128,6 +131,23 @@ def _external(name: str, frame: pd.DataFrame, dataset: Dataset, measures) -> tup
     return SystemResult(name, values, frame.reset_index(drop=True), pd.Series(float("nan"), values.index)), notes
 
 
+def _search(names: Sequence[str]) -> str:
+    """Return how the vectors are searched, in words.
+
+    >>> _search(["dense", "colbert-int8", "muvera-hnsw"])
+    'exact, but colbert-int8 (int8, 2 × oversampled, rescored) and muvera-hnsw (graph, m 16, ef 128)'
+    """
+    others = []
+    for name in names:
+        storage = Variant.parse(name).storage
+        how = [f"graph, m {storage.hnsw_m}, ef {storage.hnsw_ef}"] if storage.hnsw_m else []
+        if storage.quantization:
+            scored = f"{storage.oversampling:g} × oversampled, rescored" if storage.rescore else "not rescored"
+            how = [storage.quantization, scored, *how]
+        others += [f"{name} ({', '.join(how)})"] if how else []
+    return f"exact, but {' and '.join(others)}" if others else "exact"
+
+
 def _config(dataset: Dataset, encoders: Mapping, depth: int, indexes: str) -> dict:
     packages = ("fastembed", "qdrant-client", "qdrant-edge-py", "onnxruntime", "ir-measures", "scipy", "numpy")
     return {
@@ -137,7 +157,7 @@ def _config(dataset: Dataset, encoders: Mapping, depth: int, indexes: str) -> di
         },
         "embedded_text": "title + text" if dataset.with_titles else "text",
         "truncation": "256 tokens for the embedded models, else the model's own; bm25 reads the whole text",
-        "search": "exact",
+        "search": _search(encoders),
         "depth": depth,
         "limit": LIMIT,
         "hybrid": "dense and bm25, 100 of each; rrf with k = 2, or dbsf; a rerank takes half its depth from each",

@@ -123,6 +123,9 @@ def verdicts(comparison: Comparison, measure: str = "nDCG@10") -> list[str]:
     """
     frame = comparison.evidence(measure)
     baseline = comparison.systems[0].system
+    costs = comparison.table().set_index("system")
+    if not comparison.config.get("engine_times_are_qdrants"):
+        costs = costs.drop(columns="p50_ms")
     sentences = []
     for row in frame.to_dict("records")[1:]:
         name, difference = row["system"], row["difference"]
@@ -149,18 +152,16 @@ def verdicts(comparison: Comparison, measure: str = "nDCG@10") -> list[str]:
                 f"({signed(difference)}, {_interval(low, high, signed)}, p {p}{alone}); "
                 f"the smallest one they could is about {number(row['detectable'])}"
             )
-        sentences.append(sentence + _price(comparison, name, baseline) + ".")
+        sentences.append(sentence + _price(costs, name, baseline) + ".")
     return sentences
 
 
-def _price(comparison: Comparison, name: str, baseline: str) -> str:
-    frame = comparison.table().set_index("system")
+def _price(costs: pd.DataFrame, name: str, baseline: str) -> str:
     parts = []
     for column, what in (("bytes_per_document", "bytes"), ("p50_ms", "time")):
-        ratio = frame.loc[name, column] / frame.loc[baseline, column]
-        measured = column != "p50_ms" or comparison.config.get("engine_times_are_qdrants")
-        if measured and not pd.isna(ratio):
-            parts.append(f"{_times(ratio)} the {what}")
+        if column in costs:
+            ratio = costs.loc[name, column] / costs.loc[baseline, column]
+            parts += [] if pd.isna(ratio) else [f"{_times(ratio)} the {what}"]
     return f"; it takes {' and '.join(parts)}" if parts else ""
 
 
@@ -208,5 +209,7 @@ def headline(comparison: Comparison) -> str:
         *(f"Note: {note}." for note in comparison.notes),
     ]
     if not c["engine_times_are_qdrants"]:
-        lines.append("Note: the times are those of a NumPy loop, not Qdrant's; leave out --where to use Qdrant Edge.")
+        lines.append(
+            "Note: no times, because local mode's (a NumPy loop) are not Qdrant's; without --where it is Qdrant Edge."
+        )
     return "\n".join(lines)

@@ -80,7 +80,7 @@ def test_doctor_says_whether_the_lessons_can_run(capsys):
     ("arguments", "message"),
     [
         (["compare", "moveis"], "No collection 'moveis'"),
-        (["compare", "movies", "--systems", "dense,sparse"], "no vectors named 'sparse'"),
+        (["compare", "movies", "--systems", "dense,sparse"], "there are no vectors 'sparse'"),
         (["compare", "movies", "--docs", "7"], "movies come whole"),
         (["search", "movies", "x", "--system", "a+b+c"], "is no system"),
         (["compare", "movies", "--run", "no-equals"], "expected NAME=FILE"),

@@ -105,6 +105,7 @@ def test_all_engines_give_the_same_comparison(movies, tmp_path, own_cache):
         for a, b in zip(local.systems, one.systems, strict=True):
             pd.testing.assert_frame_equal(a.values, b.values)
             assert a.results[["query_id", "doc_id", "rank"]].equals(b.results[["query_id", "doc_id", "rank"]])
+    assert local.table()[["p50_ms", "index_s", "memory_bytes"]].isna().all(axis=None)  # not Qdrant's
     assert not local.config["engine_times_are_qdrants"] and edge.config["engine_times_are_qdrants"]
 
 
