@@ -5,6 +5,7 @@ forbid unknown fields. Answers are computed by qdrant-client's local mode. What 
 quantization, graphs and consensus; a collection's settings are kept and told, as a server does, and change nothing.
 """
 
+import contextlib
 import json
 import re
 import socket
@@ -315,7 +316,8 @@ def _handler(stub: StubServer) -> type[BaseHTTPRequestHandler]:
 
         def _cut(self) -> None:
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the client was quicker
+                self.connection.shutdown(socket.SHUT_RDWR)
 
         def _send(self, seen: Seen, status: int, body: dict, headers: dict) -> None:
             seen.status = status

@@ -122,6 +122,13 @@ def test_a_comparison_over_the_stub_has_the_numbers_of_local_mode(stub, movies):
     assert all(seen.status == 200 for seen in stub.seen)
 
 
+def test_a_comparison_again_uploads_nothing(stub, movies, monkeypatch):
+    monkeypatch.setenv("QDRANT_URL", stub.url)
+    first, again = (ragkit.compare(movies, ["dense", "dense-turbo4"], depth=5) for _ in range(2))
+    assert len(stub.requests("PUT", "/points")) == 1 and len(stub.collections) == 1
+    assert first.systems[0].values.equals(again.systems[0].values)
+
+
 def test_uploads_are_cut_by_their_real_bytes(stub, vectors):
     with open_index(stub.url, SPECS, **OPEN, options=SMALL) as index:
         index.add(DOC_IDS, vectors)
