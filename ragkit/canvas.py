@@ -1,12 +1,13 @@
 """What every picture shares: a system's colour and marker, axes, labels that do not overlap."""
 
 import zlib
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
@@ -75,6 +76,14 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
     return ax
 
 
+def bars(ax: Axes, heights: np.ndarray, colours: Sequence[str]) -> None:
+    """Draw one bar beside the other, at 0, 1, 2, …; as one artist, where Axes.bar makes one a bar."""
+    x, zero = np.arange(len(heights)), np.zeros(len(heights))
+    corners = [(x - 0.5, zero), (x - 0.5, heights), (x + 0.5, heights), (x + 0.5, zero)]
+    outline = {"edgecolors": "white", "linewidths": 0.3 if len(x) < 100 else 0}
+    ax.add_collection(PolyCollection(np.array(corners).transpose(2, 0, 1), facecolors=colours, **outline))
+
+
 def levels(ax: Axes, levels: dict[str, float], among_points: bool) -> None:
     """Draw what has a quality and no cost as dotted lines; above the points' range, as words at the top."""
     bottom, top = ax.get_ylim() if among_points else (0, 1)
@@ -105,39 +114,40 @@ def log_ticks(ax: Axes) -> None:
 # Where a point's name may stand, best first: points to the right and up, and the side of the text that is there.
 _PLACES = [(8, 6, "left"), (8, -14, "left"), (-8, 6, "right"), (-8, -14, "right")]
 _PLACES += [(dx, dy, side) for dy in (18, -26, 30, -38, 42, -50) for dx, side in ((14, "left"), (-14, "right"))]
+_LINE = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7}  # from a name to a point that is not beside it
 
 
 def label_points(ax: Axes, points: dict[str, tuple[float, float]]) -> None:
     """Name each point in the first of _PLACES where the name covers no other name, point or bar (or the least)."""
     if not points:
         return
-    ax.figure.draw_without_rendering()
+    if ax.figure.get_layout_engine():
+        ax.figure.get_layout_engine().execute(ax.figure)  # so that the axes are where they will be
     renderer = ax.figure.canvas.get_renderer()
-    taken = [artist.get_window_extent(renderer).padded(2) for artist in [*ax.texts, *ax.lines]]
+    pixels = ax.figure.dpi / 72  # in a point
+    taken = [artist.get_window_extent(renderer).padded(1.5 * pixels) for artist in [*ax.texts, *ax.lines]]
     places = {system: ax.transData.transform(point) for system, point in points.items()}
-    marks = {system: Bbox([place, place]).padded(7) for system, place in places.items()}
     frame = ax.get_window_extent(renderer)
 
-    def covered(name: Annotation) -> float:
-        box = name.get_window_extent(renderer)
+    def covered(box: Bbox, system: str) -> float:
         # A name so near another's point could be taken for that point's.
-        near = (mark.padded(0 if short(system, 24) == name.get_text() else 10) for system, mark in marks.items())
+        near = (Bbox([place, place]).padded((5 if other == system else 12) * pixels) for other, place in places.items())
         outside = box.width * box.height - _overlap(box, frame)
         return 3 * outside + sum(_overlap(box, other) for other in [*taken, *near])
 
     for system, point in points.items():
-        tried = []
+        words = {"color": INK, "fontsize": 10, "zorder": 4, "parse_math": False, "textcoords": "offset points"}
+        name = ax.annotate(short(system, 24), point, (0, 0), **words)
+        at_point = name.get_window_extent(renderer)  # measured once: elsewhere it is as large
+        name.remove()
+        boxes = {}
         for dx, dy, side in _PLACES:
-            line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7} if abs(dx) > 8 else None
-            place = {"xytext": (dx, dy), "textcoords": "offset points", "ha": side, "arrowprops": line}
-            tried.append(
-                ax.annotate(short(system, 24), point, color=INK, fontsize=10, zorder=4, parse_math=False, **place)
-            )
-        best = min(tried, key=covered)
-        for name in tried:
-            if name is not best:
-                name.remove()
-        taken.append(best.get_window_extent(renderer))
+            box = at_point.translated(dx * pixels - at_point.width * (side == "right"), dy * pixels)
+            boxes[dx, dy, side] = Bbox.union([box, Bbox([places[system]] * 2)]) if abs(dx) > 8 else box
+        best = min(boxes, key=lambda place: covered(boxes[place], system))
+        dx, dy, side = best
+        ax.annotate(short(system, 24), point, (dx, dy), ha=side, arrowprops=_LINE if abs(dx) > 8 else None, **words)
+        taken.append(boxes[best])
 
 
 def _overlap(a: Bbox, b: Bbox) -> float:
@@ -157,15 +167,11 @@ def label_ends(ax: Axes, curves: dict[str, pd.Series]) -> None:
     for i in range(1, len(places)):
         places[i] = min(places[i], places[i - 1] - gap)
     raised = max(0.0, bottom - min(places))  # what would fall below the axis goes up again
-    for system, end, y in zip(order, ends, places, strict=True):
-        line = {
-            "arrowstyle": "-",
-            "color": colour(system),
-            "linewidth": 1,
-            "shrinkA": 1,
-            "shrinkB": 4,
-            "relpos": (0, 0.5),
-        }
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": ("axes fraction", "data"), "va": "center"}
-        words = {"fontsize": SMALL, "color": INK, "parse_math": False, "annotation_clip": False}
-        ax.annotate(short(system, 24), (1.0, end), (1.06, y + raised), arrowprops=line, **words, **place)
+    at_right = {"transform": ax.get_yaxis_transform(), "clip_on": False}
+    lines = [[(1.012, end), (1.05, y + raised)] for end, y in zip(ends, places, strict=True)]
+    ax.add_collection(
+        LineCollection(lines, colors=[colour(system) for system in order], linewidths=1, **at_right), False
+    )
+    for system, y in zip(order, places, strict=True):
+        words = {"fontsize": SMALL, "color": INK, "parse_math": False, "va": "center"}
+        ax.text(1.06, y + raised, short(system, 24), **words, **at_right)

@@ -66,7 +66,7 @@ def differences(
     difference = (values[system] - values[baseline]).sort_values(kind="stable")
     x = np.arange(len(difference))
     colours = np.where(difference > 0, colour(system), colour(baseline))
-    ax.bar(x, difference, 1.0, color=colours, edgecolor="white", linewidth=0.3 if len(x) < 100 else 0)
+    canvas.bars(ax, difference.to_numpy(), colours)
     ax.axhline(0, color="black", linewidth=0.8)
     wins, losses = int((difference > TIE).sum()), int((difference < -TIE).sum())
     counts = f"better on {wins}, worse on {losses}, equal on {len(x) - wins - losses}"

@@ -22,7 +22,7 @@ BAD = "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 
 
 @pytest.fixture(scope="module")
 def comparison():
-    return ragkit.compare(ragkit.load_movies(), ["dense", "colbert", "tokens"], where=":memory:")
+    return ragkit.compare(ragkit.load_movies(), ["dense", "colbert", "tokens"])
 
 
 def made_up(systems, queries=300, documents=1000, bad=""):
@@ -209,6 +209,20 @@ def test_names_in_the_trade_off_cover_neither_each_other_nor_a_point(large):
     plt.close("all")
 
 
+def test_names_at_the_ends_of_curves_stand_apart_in_the_order_of_the_ends(large):
+    dataset, many = large
+    _, axes = plots.recall_by_depth(many, dataset.qrels)
+    axes.figure.draw_without_rendering()
+    ends = {name: line.get_ydata()[-1] for name, line in zip(("dense", "colbert", "bm25"), axes.lines, strict=True)}
+    names = [(text.get_text(), text.get_window_extent()) for text in axes.texts]
+    assert sorted(name for name, _ in names) == sorted(ends)
+    for (above, box), (below, next_box) in zip(names, names[1:], strict=False):
+        assert ends[above] >= ends[below] and box.y0 >= next_box.y1
+    assert all(box.x0 > axes.get_window_extent().x1 for _, box in names)
+    assert all(box.x1 <= axes.figure.bbox.x1 for _, box in names)
+    plt.close("all")
+
+
 def test_curves_by_depth_agree_with_a_naive_loop(large):
     dataset, many = large
     results = many["colbert"].results
@@ -276,9 +290,10 @@ def test_pictures_show_the_numbers_of_the_comparison(comparison):
     )
     axes = plots.differences(comparison, "colbert", "dense")
     values = comparison.values()
-    assert sum(bar.get_height() for bar in axes.containers[0]) == pytest.approx(
-        (values["colbert"] - values["dense"]).sum()
-    )
+    gains = (values["colbert"] - values["dense"]).sort_values()
+    corners = [path.get_extents() for path in axes.collections[0].get_paths()]
+    assert [box.y1 + box.y0 for box in corners] == pytest.approx(gains.tolist())  # one end of a bar is 0
+    assert [box.x0 + box.x1 for box in corners] == [2 * i for i in range(len(gains))]
     offsets = plots.quality_cost(comparison, cost="bytes_per_document").collections
     assert [c.get_offsets()[0][0] for c in offsets] == pytest.approx(table["bytes_per_document"].tolist())
     plt.close("all")
