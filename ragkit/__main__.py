@@ -1,4 +1,4 @@
-"""`python -m ragkit`: doctor, search, compare, bench, demo."""
+"""`python -m ragkit`: doctor, search, compare, ingest, bench, demo."""
 
 import argparse
 import json
@@ -61,6 +61,17 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--export", type=Path, metavar="DIR", help="write every run, and the qrels, as TREC files")
     compare.add_argument("--html", type=Path, metavar="F", help="write a self-contained report")
     compare.set_defaults(command=_compare)
+
+    ingest = commands.add_parser("ingest", help="index a collection in a place that is kept")
+    _collection(ingest, where=False)
+    ingest.add_argument("--where", required=True, metavar="WHERE", help="a folder (Qdrant Edge) or the URL of a server")
+    ingest.add_argument(
+        "--vectors", default="dense,colbert", metavar="V,V,…", help="such as dense,colbert-pool3-turbo8,muvera-binary"
+    )
+    ingest.add_argument("--shards", type=_positive, metavar="N", help="of the collection on a server")
+    ingest.add_argument("--replicas", type=_positive, metavar="N", help="of each shard on a cluster")
+    ingest.add_argument("--recreate", action="store_true", help="delete a collection of that name on the server first")
+    ingest.set_defaults(command=_ingest)
 
     bench = commands.add_parser("bench", help="speed beside its rivals, in one run")
     bench.add_argument("what", choices=["embed", "search", "index", "scale"])
@@ -168,6 +179,33 @@ def _named_run(text: str):
     if not (name and equals and path):
         raise RagkitError(f"--run {text!r}: expected NAME=FILE, such as --run bm25-anserini=run.txt.")
     return name, trec.read_run(Path(path))
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from ragkit import build_index, load_collection, load_encoders
+    from ragkit.ingest import plan
+    from ragkit.options import ServerOptions
+
+    if options.where == ":memory:":
+        raise RagkitError("':memory:' keeps nothing; name a folder or the URL of a server.")
+    dataset = load_collection(options.collection, options.docs, options.split)
+    encoders = load_encoders(options.vectors.split(","))
+    print(plan(dataset, encoders, options.where), flush=True)
+    server = ServerOptions.from_environment()
+    server = replace(
+        server,
+        shards=options.shards or server.shards,
+        replicas=options.replicas or server.replicas,
+        recreate=options.recreate,
+    )
+    index, size = build_index(dataset, encoders, options.where, server)
+    with index:
+        print(f"{len(index.doc_ids):,} documents in {options.where} ({index.engine}); a search reads of each:")
+        for name, bytes_ in size.items():
+            print(f"  {name}: {bytes_:,.0f} bytes")
+    return 0
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -42,6 +42,8 @@ def bench_search(dataset: Dataset, rounds: int = 20) -> list[dict]:
     encoders = load_encoders(names)
     texts = dataset.queries["text"].tolist()
     vectors = {name: encoder.encode_queries(texts) for name, encoder in encoders.items()}
+    for encoder in encoders.values():
+        encoder.prepare(dataset.passages)
     numpy_product = _numpy(dataset, encoders["colbert"], vectors["colbert"])
     rows = []
     both = {name: encoders[name] for name in ("dense", "colbert")}

@@ -1,6 +1,7 @@
 """A collection into an index: planned before it begins, streamed from the cache, continued where it stopped."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ragkit.datasets import Dataset
 from ragkit.errors import RagkitError
 from ragkit.index import Index, open_index
 from ragkit.index_base import MAX_FLOATS_PER_POINT, Vector
+from ragkit.options import ServerOptions
 from ragkit.paths import cache_dir
 from ragkit.variants import vector_spec
 
@@ -43,6 +45,13 @@ class Plan:
     disk_bytes: int
     memory_bytes: int
     folder: Path | None
+
+    def __str__(self) -> str:
+        place = "the server" if self.folder is None else str(self.folder)
+        return (
+            f"{self.documents:,} documents, {self.to_encode:,} to encode ({_gb(self.cache_bytes)} more in the cache); "
+            f"about {_gb(self.index_bytes)} in {place}, {_gb(self.memory_bytes)} of memory to search"
+        )
 
     def check(self) -> None:
         """Raise RagkitError if a point is too large for Qdrant, or memory or a disk too small; before any work."""
@@ -74,6 +83,7 @@ class Plan:
 
 def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) -> Plan:
     """Return what build_index would need, at most; reads the texts, encodes nothing."""
+    where = where if where is not None else os.environ.get("QDRANT_URL") or None
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
     floats, largest, missing, cache, kept, small = 0, "", set(), 0, 0.0, 0.0
@@ -108,12 +118,12 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
 
 
 def build_index(
-    dataset: Dataset, encoders: Encoders, where: str | Path | None = None
+    dataset: Dataset, encoders: Encoders, where: str | Path | None = None, options: ServerOptions | None = None
 ) -> tuple[Index, dict[str, float]]:
     """Return the index of a collection, and the bytes a search reads of a mean document, by name of vectors.
 
-    encoders: one for each name of vectors, as load_encoders returns them. where: see open_index. Vectors go from
-    the cache to the engine a batch at a time. A kept index of the same documents and models is continued where
+    encoders: one for each name of vectors, as load_encoders returns them. where, options: see open_index. Vectors go
+    from the cache to the engine a batch at a time. A kept index of the same documents and models is continued where
     it stopped, or used as it is. Raises RagkitError as open_index and Plan.check do, before anything is encoded.
     """
     plan(dataset, encoders, where).check()
@@ -121,19 +131,23 @@ def build_index(
     specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
     stands_for = [doc_ids, passages, *(encoders[name].fingerprint for name in encoders)]
     content = hashlib.sha256(repr(stands_for).encode("utf8", "surrogatepass")).hexdigest()
-    index = open_index(where, specs, f"ragkit-{dataset.name}", content)
+    index = open_index(where, specs, f"ragkit-{dataset.name}", content, options)
     try:
         done = len(index.doc_ids)
         if index.doc_ids != doc_ids[:done]:
             raise RagkitError(f"The index at {where} holds other documents in other places; choose another place.")
-        if done < len(doc_ids):
-            streams = {name: _rest(encoder, passages, done) for name, encoder in encoders.items()}
-            rows = (dict(zip(streams, row, strict=True)) for row in zip(*streams.values(), strict=True))
-            index.stream(doc_ids[done:], rows)
+        rows = _documents(encoders, passages, done) if done < len(doc_ids) else []
+        # Also when all documents are stored: an interruption may have left the small copies or a graph unmade.
+        index.stream(doc_ids[done:], rows)
     except BaseException:
         index.close()
         raise
     return index, {name: _bytes(encoder, specs[name], passages) for name, encoder in encoders.items()}
+
+
+def _documents(encoders: Encoders, passages: list[str], done: int) -> Iterator[dict[str, Vector]]:
+    streams = {name: _rest(encoder, passages, done) for name, encoder in encoders.items()}
+    return (dict(zip(streams, row, strict=True)) for row in zip(*streams.values(), strict=True))
 
 
 def _rest(encoder: CachedEncoder | Bm25Encoder, passages: list[str], done: int) -> Iterator[Vector]:

@@ -1,0 +1,89 @@
+"""The benches: their arithmetic and their checks; never how fast anything is."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ragkit
+from ragkit import bench_embed, bench_index, bench_scale, bench_search, race
+from ragkit.__main__ import main
+
+
+def test_a_race_runs_all_in_turn_and_compares_times_of_one_round(monkeypatch):
+    now, calls = [0.0], []
+    monkeypatch.setattr(race.time, "perf_counter", lambda: now[0])
+
+    def takes(name, seconds):
+        def run(i):
+            calls.append((i, name))
+            now[0] += seconds[i]
+
+        return run
+
+    rows = race.race({"slow": takes("slow", [9, 4, 8, 6]), "fast": takes("fast", [9, 2, 2, 1])}, 3, "slow")
+    assert [name for _, name in calls] == ["slow", "fast", "fast", "slow", "slow", "fast", "fast", "slow"]
+    slow, fast = rows
+    assert (slow["ms_min"], slow["ms"], slow["ms_max"], slow["times_as_fast"]) == (4000, 6000, 8000, 1)
+    assert (fast["times_as_fast_min"], fast["times_as_fast"], fast["times_as_fast_max"]) == (2, 4, 6)
+    with pytest.raises(ragkit.RagkitError, match="rival 'none' is none of a"):
+        race.race({"a": abs}, 1, "none")
+
+
+def test_a_batch_is_told_by_the_query():
+    row = {"what": "x", "ms": 80.0, "ms_min": 40.0, "times_as_fast": 0.5}
+    assert {k: bench_search._each(k, v) for k, v in row.items()} == row | {"ms": 10, "ms_min": 5, "times_as_fast": 4}
+
+
+def test_search_knows_what_the_exact_ranking_is(movies, own_cache, monkeypatch):
+    rows = {row["what"]: row for row in bench_search.bench_search(movies, rounds=1)}
+    assert rows["colbert"]["of_exact"] == 1 and rows["colbert"]["same_top_10"] == "40 of 40"
+    assert rows["colbert-pool4→colbert @500"]["nDCG@10"] == rows["colbert"]["nDCG@10"]  # 500 are all there are
+    expected = ragkit.compare(movies, ["colbert", "colbert-pool3"])
+    for name in ("colbert", "colbert-pool3"):
+        assert rows[name]["nDCG@10"] == pytest.approx(expected[name].means["nDCG@10"])
+    assert {"colbert, local mode", "colbert, NumPy product", "dense→colbert @100, local mode"} <= set(rows)
+    numpy_product = bench_search._numpy
+    monkeypatch.setattr(bench_search, "_numpy", lambda *a: lambda i: [s + 1 for s in numpy_product(*a)(i)])
+    with pytest.raises(AssertionError):
+        bench_search.bench_search(movies, rounds=1)
+
+
+def test_embed_compares_the_same_vectors(movies, own_cache, monkeypatch):
+    rows = bench_embed.bench_embed(movies, rounds=1, documents=3)
+    assert [(row["what"], row["documents"]) for row in rows] == [("FastEmbed embed()", 3), ("ragkit", 3)] * 2
+    for row in rows:
+        assert row["documents_per_s"] == pytest.approx(3000 / row["ms"])
+    made = ragkit.Encoder.encode_documents
+    monkeypatch.setattr(ragkit.Encoder, "encode_documents", lambda self, texts: [a * 1.01 for a in made(self, texts)])
+    with pytest.raises(AssertionError):
+        bench_embed.bench_embed(movies, rounds=1, documents=1)
+
+
+def test_index_measures_each_variant_in_a_process_of_its_own(movies, own_cache):
+    local, plain, pooled = bench_index.bench_index(movies, rounds=1, variants=("colbert", "colbert-pool3-turbo8"))
+    assert (local["what"], plain["what"], pooled["what"]) == ("colbert, local mode", "colbert", "colbert-pool3-turbo8")
+    assert plain["bytes_ratio"] == plain["of_exact"] == 1 and pooled["bytes_ratio"] > 10
+    assert all(row["seconds_min"] <= row["seconds"] <= row["seconds_max"] for row in (local, plain, pooled))
+    assert plain["peak_memory_mb"] > 50 and plain["disk_bytes"] > plain["bytes"]
+
+
+def test_scale_repeats_documents_with_noise_and_says_nothing_of_quality(movies, own_cache):
+    rows = bench_scale.bench_scale(movies, sizes=[20, 45], rounds=1)
+    assert [row["documents"] for row in rows] == [20] * 6 + [45] * 6 and "nDCG@10" not in rows[0]
+    encoders = ragkit.load_encoders(["colbert"])
+    documents = [d["colbert"] for d in bench_scale._documents(movies.passages, encoders, 45)]
+    first, copy = documents[3], documents[23]
+    np.testing.assert_array_equal(first, encoders["colbert"].encode_documents(movies.passages)[3])
+    cosines = (first * copy).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(copy, axis=1)
+    assert len(documents) == 45 and cosines.min() > 0.85 and cosines.max() < 0.99
+
+
+def test_the_command_line_writes_rows_and_machine(tmp_path, capsys, own_cache):
+    out = tmp_path / "scale.json"
+    assert main(["bench", "scale", "movies", "--sizes", "20", "--rounds", "1", "--json", str(out)]) == 0
+    stored = json.loads(out.read_text())
+    assert stored["machine"]["cores"] and len(stored["rows"]) == 6 and "bench scale movies" in stored["command"]
+    assert "dense-hnsw" in capsys.readouterr().out
+    assert main(["bench", "index", "movies", "--sizes", "20"]) == 2
+    assert "--sizes is for bench scale" in capsys.readouterr().err
