@@ -25,6 +25,8 @@ _HOME = {
     "compare": "experiment",
     "build_index": "ingest",
     "load_encoders": "variants",
+    "import_collection": "importing",
+    "load_unjudged": "importing",
     "explore": "explorer",
     "Explorer": "explorer",
 }

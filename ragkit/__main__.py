@@ -1,4 +1,4 @@
-"""`python -m ragkit`: doctor, search, compare, ingest, bench, demo."""
+"""`python -m ragkit`: doctor, search, compare, ingest, import, bench, demo."""
 
 import argparse
 import json
@@ -73,6 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--recreate", action="store_true", help="delete a collection of that name on the server first")
     ingest.set_defaults(command=_ingest)
 
+    imports = commands.add_parser("import", help="a CSV file, or a folder of texts, as a collection to be judged")
+    imports.add_argument("source", metavar="FILE.csv|FOLDER", help="rows, or .txt and .md files: one document each")
+    imports.add_argument("--text", nargs="+", default=[], metavar="COL", help="the columns that hold the text")
+    imports.add_argument("--title", metavar="COL", help="the column of titles (default: none)")
+    imports.add_argument("--id", metavar="COL", help="the column of ids (default: rows are numbered)")
+    imports.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to make")
+    imports.add_argument("--delimiter", metavar="C", help="between fields, such as ; or tab (default: by the header)")
+    imports.add_argument("--encoding", metavar="E", help="such as cp1252 (default: by the file's mark, else UTF-8)")
+    imports.set_defaults(command=_import)
+
     bench = commands.add_parser("bench", help="speed beside its rivals, in one run")
     bench.add_argument("what", choices=["embed", "search", "index", "scale"])
     bench.add_argument("collection", nargs="?", default="scifact", metavar="COLLECTION", help="default: scifact, whole")
@@ -131,11 +141,21 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if can_run(findings) else 1
 
 
+def _to_search(options: argparse.Namespace):
+    """Return the collection; a whole folder is searched before anything in it is judged, too."""
+    from ragkit import load_collection, load_unjudged
+
+    folder = Path(options.collection)
+    if options.docs is None and (folder / "corpus.jsonl").is_file():
+        return load_unjudged(folder)
+    return load_collection(options.collection, options.docs, options.split)
+
+
 def _search(options: argparse.Namespace) -> int:
-    from ragkit import Retriever, System, build_index, load_collection, load_encoders, show
+    from ragkit import Retriever, System, build_index, load_encoders, show
 
     system = System.parse(options.system)
-    dataset = load_collection(options.collection, options.docs, options.split)
+    dataset = _to_search(options)
     encoders = load_encoders(system.vectors)
     index, _ = build_index(dataset, encoders, options.where)
     with index:
@@ -184,13 +204,13 @@ def _named_run(text: str):
 def _ingest(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from ragkit import build_index, load_collection, load_encoders
+    from ragkit import build_index, load_encoders
     from ragkit.ingest import plan
     from ragkit.options import ServerOptions
 
     if options.where == ":memory:":
         raise RagkitError("':memory:' keeps nothing; name a folder or the URL of a server.")
-    dataset = load_collection(options.collection, options.docs, options.split)
+    dataset = _to_search(options)
     encoders = load_encoders(options.vectors.split(","))
     print(plan(dataset, encoders, options.where), flush=True)
     server = ServerOptions.from_environment()
@@ -205,6 +225,18 @@ def _ingest(options: argparse.Namespace) -> int:
         print(f"{len(index.doc_ids):,} documents in {options.where} ({index.engine}); a search reads of each:")
         for name, bytes_ in size.items():
             print(f"  {name}: {bytes_:,.0f} bytes")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from ragkit.importing import read_documents, write_collection
+
+    documents, notes = read_documents(
+        options.source, options.text, options.title, options.id, options.delimiter, options.encoding
+    )
+    write_collection(documents, options.to)
+    print(f"{len(documents):,} documents in {options.to}", *(f"Note: {note}." for note in notes), sep="\n")
+    print("Next: queries and judgments, as in notebooks/07_your_own_data.ipynb.")
     return 0
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "ragkit"
 ORDER = [
     ["errors", "paths", "progress"],
-    ["cache", "maxsim", "beir", "embedded", "index_base", "stats", "trec", "memory", "race", "canvas"],
+    ["cache", "maxsim", "beir", "embedded", "index_base", "stats", "trec", "memory", "race", "canvas", "delimited"],
     ["options", "connection"],
     ["collection", "wire"],
     ["cached", "datasets", "client", "edge", "bm25"],
+    ["importing"],
     ["server"],
     ["encoders", "pooling", "muvera", "index"],
     ["variants", "retrieve", "rescore"],
