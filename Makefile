@@ -15,6 +15,20 @@ export RAGKIT_MIRROR := $(abspath ../shared/data)
 endif
 endif
 
+# Lessons run in notebooks/, so a mirror's path must not depend on where make was called.
+ifneq ($(wildcard $(RAGKIT_MIRROR)/.),)
+override RAGKIT_MIRROR := $(abspath $(RAGKIT_MIRROR))
+export RAGKIT_MIRROR
+endif
+
+# A mirror that python -m ragkit prefetch filled replaces the package index and the model hub.
+ifneq ($(wildcard $(RAGKIT_MIRROR)/wheels/*.whl),)
+PIP_FROM := --no-index --find-links "$(RAGKIT_MIRROR)/wheels"
+endif
+ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
+export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
+endif
+
 .PHONY: help setup extras demo test lab refresh results lock lint clean
 
 help:
@@ -31,8 +45,8 @@ setup: $(READY)
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(v < (3, 11) and 'Python 3.11 or later is needed, this is %d.%d; try: make PYTHON=python3.12 …' % v[:2])"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FROM) -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PIP_FROM) -e .
 	@$(BIN)/python -c "open('$(READY)', 'w').close()"
 
 # What some tests read our files and pages with: ranx, and Playwright for a Chromium that is already there.

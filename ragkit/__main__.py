@@ -1,4 +1,4 @@
-"""`python -m ragkit`: doctor, search, compare, ingest, import, bench, demo."""
+"""`python -m ragkit`: doctor, search, compare, ingest, import, bench, prefetch, demo."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ DEMO_MOVIES = ("dense", "colbert", "dense+colbert", "tokens")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, 1 if the doctor finds something missing, or 2 for bad input."""
+    """Run one command; return 0, 1 if the doctor or prefetch finds something missing, or 2 for bad input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     try:
@@ -92,6 +92,23 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--sizes", type=_sizes, metavar="N,N,…", help="scale: numbers of documents")
     bench.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
     bench.set_defaults(command=_bench)
+
+    prefetch = commands.add_parser("prefetch", help="fill a folder with all that works without a network; or check one")
+    prefetch.set_defaults(command=_prefetch)
+    to = prefetch.add_mutually_exclusive_group(required=True)
+    to.add_argument("--to", type=Path, metavar="DIR", help="the folder; later: RAGKIT_MIRROR=DIR make lab")
+    to.add_argument("--check", type=Path, metavar="DIR", help="say which of its files are missing or damaged")
+    prefetch.add_argument("--collections", default="movies,scifact", metavar="C,C,…", help="default: movies,scifact")
+    prefetch.add_argument("--docs", type=_docs, metavar="N", help="documents whose embeddings come along, or 'all'")
+    prefetch.add_argument("--vectors", default="dense,colbert", metavar="V,V,…", help="whose embeddings come along")
+    prefetch.add_argument("--models", default="", metavar="M,M,…", help="FastEmbed models beside the embedded ones")
+    prefetch.add_argument(
+        "--platform",
+        action="append",
+        metavar="P",
+        help="wheels for: this (default), linux, linux-arm, macos, macos-intel, windows; windows-3.12 names a Python; "
+        "none for no wheels; may be given several times",
+    )
 
     demo = commands.add_parser("demo", help="the comparison on the movies and on SciFact, as one report")
     demo.add_argument("--html", type=Path, default=Path("build/report.html"), metavar="F")
@@ -263,6 +280,28 @@ def _bench(options: argparse.Namespace) -> int:
         result = {"command": command, "collection": dataset.name, "documents": len(dataset.documents), "machine": on}
         _write(options.json, json.dumps(result | {"rows": rows}, indent=1, ensure_ascii=False))
     return 0
+
+
+def _prefetch(options: argparse.Namespace) -> int:
+    from ragkit.mirror import damage
+    from ragkit.prefetch import prefetch
+
+    if options.check:
+        found = damage(options.check)
+        print("\n".join([*found, f"{len(found)} files are damaged or missing" if found else "every file is intact"]))
+        return 1 if found else 0
+    lacking = prefetch(
+        options.to,
+        options.collections.split(","),
+        [model for model in options.models.split(",") if model],
+        [name for name in options.platform or ["this"] if name != "none"],
+        options.vectors.split(","),
+        options.docs,
+        say=lambda line: print(line, flush=True),
+    )
+    for line in lacking:
+        print(f"no wheel: {line}")
+    return 1 if lacking else 0
 
 
 def _demo(options: argparse.Namespace) -> int:

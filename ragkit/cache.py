@@ -44,7 +44,7 @@ class ArrayCache:
     def _run(self, work):
         """Call `work(connection)` in one transaction; a file that is no database is named."""
         try:
-            db = sqlite3.connect(self.path, timeout=_WAIT_FOR_WRITER_S)
+            db = sqlite3.connect(self.path, timeout=_WAIT_FOR_WRITER_S, uri=True)  # copy_from attaches by URI
             try:
                 with db:
                     return work(db)
@@ -92,6 +92,19 @@ class ArrayCache:
             for text, array in zip(texts, arrays, strict=True)
         ]
         self._run(lambda db: db.executemany("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?)", rows))
+
+    def copy_from(self, path: Path, texts: Sequence[str]) -> None:
+        """Store the arrays that another such file holds of these texts; that file is only read."""
+        keys = [(key_of(text),) for text in texts]
+
+        def copy(db):
+            try:
+                db.execute("ATTACH ? AS source", (f"{path.resolve().as_uri()}?mode=ro",))
+                db.executemany("INSERT OR IGNORE INTO arrays SELECT * FROM source.arrays WHERE key = ?", keys)
+            except sqlite3.DatabaseError as error:
+                raise RagkitError(f"The embeddings in {path} cannot be copied to {self.path} ({error}).") from error
+
+        self._run(copy)
 
 
 def _dims(shape: str) -> tuple[int, ...]:

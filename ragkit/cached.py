@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from ragkit.cache import ArrayCache
 from ragkit.errors import RagkitError
+from ragkit.mirror import in_mirror
 from ragkit.paths import cache_dir
 from ragkit.progress import progress
 
@@ -60,12 +62,23 @@ class CachedEncoder(ABC):
         Rows of cached documents are exact; those of others are their tokens, so that nothing is encoded.
         """
         texts = checked(texts)
+        if self.cache:
+            self._absent(texts, "document")  # what a mirror has is cached now
         shapes = self._store("document").shapes(texts) if self.cache else [None] * len(texts)
         absent = list(dict.fromkeys(text for text, shape in zip(texts, shapes, strict=True) if shape is None))
         if not self.multivector:
             return [1] * len(texts), absent
         counted = dict(zip(absent, self.token_counts(absent), strict=True)) if absent else {}
         return [counted[t] if shape is None else shape[0] for t, shape in zip(texts, shapes, strict=True)], absent
+
+    def share(self, folder: Path, texts: Sequence[str], role: Role) -> Path:
+        """Store the arrays of these texts in a file of that folder too, and return the file."""
+        texts = checked(texts)
+        self._fill(texts, role)
+        store = self._store(role)
+        shared = ArrayCache(folder / store.path.name)
+        shared.copy_from(store.path, shared.missing(texts))
+        return shared.path
 
     def _encode(self, texts: Sequence[str], role: Role) -> list[np.ndarray]:
         texts = checked(texts)
@@ -86,9 +99,18 @@ class CachedEncoder(ABC):
         return [arrays[text] for text in texts]
 
     def _fill(self, texts: list[str], role: Role) -> None:
-        store = self._store(role)
-        for _ in self._made(store.missing(texts), role, store):
+        for _ in self._made(self._absent(texts, role), role, self._store(role)):
             pass
+
+    def _absent(self, texts: list[str], role: Role) -> list[str]:
+        """Return the texts that are to be encoded: those that a mirror folder holds are copied to the cache."""
+        store = self._store(role)
+        absent = store.missing(texts)
+        shared = in_mirror(f"embeddings/{store.path.name}") if absent else None
+        if shared is not None:
+            store.copy_from(shared, absent)
+            absent = store.missing(absent)
+        return absent
 
     def _made(self, texts: list[str], role: Role, store: ArrayCache | None = None) -> Iterator[tuple[str, np.ndarray]]:
         texts = list(dict.fromkeys(texts))

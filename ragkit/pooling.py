@@ -69,6 +69,9 @@ class PooledEncoder(CachedEncoder):
     def encode_queries(self, texts):
         return self.encoder.encode_queries(texts)
 
+    def share(self, folder, texts, role):
+        return super().share(folder, texts, role) if role == "document" else self.encoder.share(folder, texts, role)
+
     def token_counts(self, texts):
         """Return at most how many rows each text has."""
         return [1 + -(-(count - 1) // self.factor) for count in self.encoder.token_counts(texts)]
