@@ -165,10 +165,10 @@ def _pictures(dataset: Dataset, comparison: Comparison, measure: str) -> Iterato
 def _image(figure: Figure, text: str, wide: bool) -> dict[str, Any]:
     drawn = FigureCanvasAgg(figure)
     drawn.draw()
-    # 64 colours are enough for a plot, in a third of the bytes.
+    # A palette takes half the bytes; this way to choose it keeps the colours of thin lines, too.
     image = Image.fromarray(np.asarray(drawn.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    image.quantize(64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, "png")
+    image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, "png")
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     plt.close(figure)
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

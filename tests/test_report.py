@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -7,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import ragkit
 from ragkit import canvas, plots, show
@@ -192,6 +195,17 @@ def test_a_system_has_one_colour_everywhere(large, large_page):
     expected = [plots.colour(name) for name in FIVE if name != "dense→oracle"]
     assert [plt.matplotlib.colors.to_hex(points.get_facecolor()[0]).upper() for points in drawn] == expected
     plt.close("all")
+
+
+def test_pictures_in_the_report_keep_the_colours_of_many_systems():
+    names = ("dense", "colbert", "dense→colbert", "bm25", "hybrid", "hybrid→colbert", "tokens", "dense→tokens")
+    page = render([made_up(names, queries=40, documents=60)])
+    first = re.search(r'src="data:image/png;base64,([^"]+)"', page)[1]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(first))).convert("RGB")).astype(int)
+    for name in names:
+        red, green, blue = (round(255 * part) for part in plt.matplotlib.colors.to_rgb(plots.colour(name)))
+        near = np.abs(pixels - (red, green, blue)).max(axis=-1) <= 4
+        assert near.sum() >= 40, name  # what two markers have inside
 
 
 def test_names_in_the_trade_off_cover_neither_each_other_nor_a_point(large):
