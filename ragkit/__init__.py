@@ -27,6 +27,10 @@ _HOME = {
     "load_encoders": "variants",
     "import_collection": "importing",
     "load_unjudged": "importing",
+    "pool": "judging",
+    "Judgments": "judging",
+    "write_queries": "judging",
+    "judge": "assess",
     "explore": "explorer",
     "Explorer": "explorer",
 }

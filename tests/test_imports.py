@@ -25,6 +25,8 @@ ORDER = [
     ["collection", "wire"],
     ["cached", "datasets", "client", "edge", "bm25"],
     ["importing"],
+    ["judging"],
+    ["assess"],
     ["server"],
     ["encoders", "pooling", "muvera", "index"],
     ["variants", "retrieve", "rescore"],

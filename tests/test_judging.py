@@ -1,0 +1,222 @@
+"""A pool gives nothing away, and no judgment is lost."""
+
+import hashlib
+import json
+import multiprocessing
+
+import pandas as pd
+import pytest
+
+import ragkit
+from ragkit.judging import Judgments, pool, write_queries
+
+
+def run(query_id, *doc_ids):
+    ranks = range(1, len(doc_ids) + 1)
+    return pd.DataFrame({"query_id": query_id, "doc_id": doc_ids, "rank": ranks, "score": 1.0})
+
+
+def pairs(frame):
+    return list(frame.itertuples(index=False, name=None))
+
+
+@pytest.fixture()
+def judgments(tmp_path):
+    return Judgments(tmp_path / "mine.jsonl")
+
+
+@pytest.fixture()
+def collection(write_collection):
+    documents = [json.dumps({"_id": f"d{i}", "title": f"<b>{i}</b>", "text": f"text {i}\nmore"}) for i in range(4)]
+    queries = ['{"_id": "q2", "text": "second & <i>"}', '{"_id": "q1", "text": "first"}']
+    return ragkit.load_unjudged(write_collection(documents, queries, ["query-id\tcorpus-id\tscore"]))
+
+
+def test_a_pool_is_the_union_of_the_first_of_each_run():
+    one = pd.concat([run("q2", "a", "b", "c"), run("q1", "a", "d")])
+    other = pd.concat([run("q2", "c", "b", "a"), run("q3", "e")])
+    found = pool({"one": one, "other": other}, depth=2)
+    expected = {
+        (q, d) for frame in (one, other) for q, d, rank in pairs(frame[["query_id", "doc_id", "rank"]]) if rank <= 2
+    }
+    assert set(pairs(found)) == expected and len(found) == len(expected)
+    assert list(found["query_id"].unique()) == ["q2", "q1", "q3"]
+
+
+def test_the_order_of_a_pool_shows_neither_system_nor_rank():
+    ids = [f"d{i}" for i in range(30)]
+    forward, backward = run("q", *ids), run("q", *reversed(ids))
+    found = pool([forward], 30)["doc_id"].tolist()
+    assert found == pool([backward], 30)["doc_id"].tolist() == pool([backward, forward], 30)["doc_id"].tolist()
+    assert found == sorted(ids, key=lambda d: hashlib.sha256(f"q\t{d}".encode()).hexdigest()) != sorted(ids)
+    other = pool([run("r", *ids)], 30)["doc_id"].tolist()
+    assert other != found  # nor does a document stand in the same place for every query
+
+
+@pytest.mark.parametrize(("runs", "depth"), [([], 5), ([run("q", "a")], 0), ([run("q", "a").drop(columns="rank")], 5)])
+def test_what_cannot_be_pooled_is_refused(runs, depth):
+    with pytest.raises(ragkit.RagkitError, match="at least one run|no column rank"):
+        pool(runs, depth)
+
+
+def test_the_later_judgment_of_a_pair_holds_and_the_earlier_stays_in_the_file(judgments):
+    for doc_id, relevance in (("a", 0), ("b", 1), ("a", 2)):
+        judgments.record("q", doc_id, relevance)
+    assert pairs(judgments.table()) == [("q", "a", 2), ("q", "b", 1)]
+    lines = [json.loads(line) for line in judgments.path.read_text("utf8").splitlines()]
+    assert [line["relevance"] for line in lines] == [0, 1, 2]
+
+
+def test_another_kernel_goes_on_where_the_first_stopped(judgments):
+    both = pool([run("q", "a", "b", "é ü")], 3)
+    judgments.record("q", "é ü", 1)
+    again = Judgments(judgments.path)
+    assert "é ü" not in again.left(both)["doc_id"].tolist() and len(again.left(both)) == 2
+    again.record("q", "a", 2)
+    assert pairs(judgments.left(both)) == [("q", "b")]
+
+
+def test_wherever_a_line_is_torn_all_before_it_is_kept_and_the_next_is_whole(judgments):
+    judgments.record("q", "a", 1)
+    whole = judgments.path.read_bytes()
+    judgments.record("q", "bé", 2)
+    both = judgments.path.read_bytes()
+    for end in range(len(whole), len(both)):
+        judgments.path.write_bytes(both[:end])
+        kept = [("q", "a", 1)] + ([("q", "bé", 2)] if end == len(both) - 1 else [])  # only its line break is missing
+        assert pairs(judgments.table()) == kept
+        judgments.record("q", "c", 0)
+        assert pairs(Judgments(judgments.path).table()) == [*kept, ("q", "c", 0)]
+        assert all(json.loads(line) for line in judgments.path.read_text("utf8").splitlines())
+
+
+def test_a_line_that_is_no_judgment_is_named_not_skipped(judgments):
+    judgments.record("q", "a", 1)
+    for line in ("{}", "nonsense", '{"query_id": "q", "doc_id": "b"}', "[1]"):
+        judgments.path.write_text(line + "\n" + json.dumps({"query_id": "q", "doc_id": "a", "relevance": 1}) + "\n")
+        with pytest.raises(ragkit.RagkitError, match="line 1: no judgment"):
+            judgments.table()
+
+
+def _judge_many(path, query_id):
+    for i in range(50):
+        Judgments(path).record(query_id, f"d{i}", i % 3)
+
+
+def test_two_that_judge_at_once_lose_nothing(judgments):
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_judge_many, args=(judgments.path, q)) for q in ("q1", "q2")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert len(judgments.table()) == 100
+
+
+@pytest.mark.parametrize("relevance", [3, -1, True, None, "2", 0.5])
+def test_a_relevance_that_is_no_grade_is_refused_and_not_written(judgments, relevance):
+    with pytest.raises(ragkit.RagkitError, match="expected 0 .no answer."):
+        judgments.record("q", "a", relevance)
+    assert not judgments.path.exists()
+
+
+@pytest.mark.parametrize("doc_id", ["", "a\tb", "a\n", 7])
+def test_an_id_that_judgments_cannot_hold_is_refused(judgments, doc_id):
+    with pytest.raises(ragkit.RagkitError, match="without tabs"):
+        judgments.record("q", doc_id, 1)
+
+
+def test_judgments_become_the_qrels_that_load_beir_reads(collection, judgments, tmp_path):
+    with pytest.raises(ragkit.RagkitError, match="nothing has been judged"):
+        judgments.write_qrels(tmp_path / "mine")
+    write_queries(tmp_path / "mine", {"q1": "first", "q9": "never judged"})
+    for doc_id, relevance in (("d0", 0), ("d3", 1), ("d0", 2), ("d1", 0)):
+        judgments.record("q1", doc_id, relevance)
+    written = judgments.write_qrels(tmp_path / "mine")
+    assert written.read_text("utf8") == "query-id\tcorpus-id\tscore\nq1\td0\t2\nq1\td3\t1\nq1\td1\t0\n"
+    dataset = ragkit.load_beir(tmp_path / "mine")
+    assert dataset.qrels.values.tolist() == judgments.table().values.tolist()
+    assert dataset.notes == ("1 queries have no judgment in any split and were left out",)
+
+
+@pytest.mark.parametrize("queries", [{}, {"": "x"}, {"a\tb": "x"}, {"q": " "}])
+def test_queries_that_cannot_be_asked_are_refused(tmp_path, queries):
+    with pytest.raises(ragkit.RagkitError, match="expected"):
+        write_queries(tmp_path, queries)
+    assert not list(tmp_path.iterdir())
+
+
+def everything(dataset):
+    runs = [run(q, *dataset.documents["doc_id"]) for q in dataset.queries["query_id"]]
+    return pool([pd.concat(runs)], 10)
+
+
+def parts(widget):
+    """The document shown, its buttons, and the progress."""
+    shown, buttons, progress = widget.children
+    return shown, buttons.children, progress
+
+
+def test_pressing_the_buttons_judges_every_pair_once_in_the_pools_order(collection, judgments):
+    wanted = everything(collection)
+    judge = ragkit.judge(wanted, collection, judgments)
+    shown, buttons, progress = parts(judge.widget())
+    assert [button.description[0] for button in buttons[:3]] == ["0", "1", "2"]
+    for i, (_, doc_id) in enumerate(pairs(wanted)):
+        assert f"text {doc_id[1:]}\nmore" in shown.value and progress.value == f"{i} of 8 pairs judged"
+        buttons[i % 3].click()
+        assert len(Judgments(judgments.path).table()) == i + 1  # on the disk before the next is shown
+    assert [relevance for *_, relevance in pairs(judgments.table())] == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert pairs(judgments.table()[["query_id", "doc_id"]]) == pairs(wanted)
+    assert "Every pair is judged" in shown.value and all(button.disabled for button in buttons[:3])
+    assert repr(judge) == "8 of 8 pairs judged."
+
+
+def test_back_returns_to_the_pair_before_and_judges_it_anew(collection, judgments):
+    wanted = everything(collection)
+    judge = ragkit.judge(wanted, collection, judgments)
+    _, buttons, _ = parts(judge.widget())
+    assert buttons[3].disabled
+    buttons[0].click()
+    buttons[1].click()
+    buttons[3].click()
+    assert judge.current == pairs(wanted)[1]
+    buttons[2].click()
+    assert judge.current == pairs(wanted)[2]
+    assert [relevance for *_, relevance in pairs(judgments.table())] == [0, 2]
+
+
+def test_judging_goes_on_at_the_first_pair_that_is_left(collection, judgments):
+    wanted = everything(collection)
+    for query_id, doc_id in pairs(wanted)[:3]:
+        judgments.record(query_id, doc_id, 0)
+    judge = ragkit.judge(wanted, collection, Judgments(judgments.path))
+    assert judge.current == pairs(wanted)[3]
+    for _ in range(5):
+        judge.record(1)
+    assert judge.current is None
+    with pytest.raises(ragkit.RagkitError, match="Every pair is judged"):
+        judge.record(1)
+
+
+def test_what_is_shown_is_escaped_and_tells_nothing_of_the_systems(collection, judgments):
+    judge = ragkit.judge(everything(collection), collection, judgments)
+    shown, _, _ = parts(judge.widget())
+    assert "second &amp; &lt;i&gt;" in shown.value and "&lt;b&gt;" in shown.value and "<b>0" not in shown.value
+    for secret in ("rank", "score", "dense", "colbert"):
+        assert secret not in shown.value + repr(judge)
+
+
+def test_a_notebook_gets_buttons_and_the_text_form_beside_them(collection, judgments, monkeypatch):
+    judge = ragkit.judge(everything(collection), collection, judgments)
+    bundle = judge._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "text/plain"}
+    query_id, doc_id = judge.current
+    assert f"record({query_id!r}, {doc_id!r}, 0)" in bundle["text/plain"]
+    monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)  # as if it were not installed
+    assert judge._repr_mimebundle_() == {"text/plain": repr(judge)}
+
+
+def test_a_pool_of_another_collection_is_refused(collection, judgments):
+    with pytest.raises(ragkit.RagkitError, match="in the pool, but not both"):
+        ragkit.judge(pool([run("q1", "elsewhere")], 5), collection, judgments)
