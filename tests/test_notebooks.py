@@ -41,6 +41,7 @@ def test_every_lesson_is_there():
         "03_compare_on_movies",
         "04_compare_on_scifact",
     ]
+    assert names[-1] == "07_your_own_data"
 
 
 @each_notebook
