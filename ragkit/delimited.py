@@ -125,13 +125,15 @@ def read_text(path: Path, encoding: str | None = None) -> str:
     tried = encoding or marked or "utf-8"
     try:
         text = data.decode(tried)
-    except LookupError as error:
-        raise RagkitError(f"There is no encoding {encoding!r}; known are utf-8, utf-16, cp1252, latin-1, …") from error
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(tried, "replace").count("\n") + 1
         raise RagkitError(
             f"{path}, line {line}: byte 0x{data[error.start]:02x} is not {tried} ({error.reason}). Name the file's "
             "encoding (--encoding; older Excel files in Western Europe are cp1252), or save it as UTF-8."
+        ) from error
+    except (LookupError, UnicodeError) as error:
+        raise RagkitError(
+            f"There is no text encoding {encoding!r}; known are utf-8, utf-16, cp1252, latin-1, …"
         ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1

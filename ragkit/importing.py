@@ -99,7 +99,7 @@ def write_collection(documents: pd.DataFrame, to: str | Path) -> Path:
             if to.exists():
                 to.rmdir()  # empty; Windows renames onto no folder at all
             folder.rename(to)
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:  # utf-7 can hold what UTF-8 cannot
         raise RagkitError(f"{to} cannot be written ({error}); choose another place.") from error
     return to
 

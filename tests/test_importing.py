@@ -107,7 +107,9 @@ BAD = [
     ("\n\n", {"text": "text"}, "the file is empty"),
     ("id,text\n", {"text": "text"}, "a header and no rows"),
     ("id,text\na,x\n", {"text": "text", "delimiter": ",,"}, "one character"),
-    ("id,text\na,x\n", {"text": "text", "encoding": "utf-99"}, "no encoding 'utf-99'"),
+    ("id,text\na,x\n", {"text": "text", "encoding": "utf-99"}, "no text encoding 'utf-99'"),
+    ("id,text\na,x\n", {"text": "text", "encoding": "undefined"}, "no text encoding 'undefined'"),
+    ("id,text\na,+2AA-\n", {"text": "text", "encoding": "utf-7"}, "cannot be written|is not utf-7"),
     ("id,text\na,x\nb,\0\n", {"text": "text"}, "line 3: a NUL character"),
 ]
 
