@@ -15,7 +15,7 @@ _BOX = "max-width: 46em; max-height: 20em; overflow: auto; white-space: pre-wrap
 def judge(pairs: pd.DataFrame, dataset: Dataset, judgments: Judgments) -> "Judge":
     """Return the pairs of a pool to be judged one after the other, shown with buttons at the end of a notebook cell.
 
-    Each press is kept by `judgments` at once, so that a later call, in another session too, goes on where this one
+    Each press is kept by `judgments` at once, so that a later call, in another kernel too, goes on where this one
     stopped. Without ipywidgets, or outside a notebook, it shows the next pair as text with the call that judges it.
     Raises RagkitError for a pair whose query or document is not in the dataset.
     """
