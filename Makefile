@@ -29,7 +29,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras demo test lab refresh results lock lint clean
+.PHONY: help setup extras demo test lab refresh exercises results lock lint clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -37,6 +37,7 @@ help:
 	@echo "make lab      JupyterLab on notebooks/"
 	@echo "make extras   what a few tests skip without: ranx, Playwright"
 	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
+	@echo "make exercises  notebooks/exercises from notebooks/solutions"
 	@echo "make results  measure what the README shows (about 10 minutes)"
 	@echo "make lock     new versions    make lint     style checks"
 
@@ -67,6 +68,10 @@ lab: $(READY)
 
 refresh: $(READY)
 	$(BIN)/python -m tests.refresh
+
+# The students' notebooks, from the solutions.
+exercises: $(READY)
+	$(BIN)/python -m tests.make_exercises
 
 results: $(READY)
 	$(BIN)/python docs/make_results.py

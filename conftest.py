@@ -14,6 +14,8 @@ if "RAGKIT_MIRROR" not in os.environ and (ROOT.parent / "shared" / "data" / "bei
 
 # Lessons that read SciFact; unit tests that do are marked with @pytest.mark.scifact.
 SCIFACT_LESSONS = ("04_", "05_")
+# Exercises are not executed; their solutions are.
+collect_ignore_glob = ["notebooks/exercises/*"]
 _skipped: list[str] = []
 
 

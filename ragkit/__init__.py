@@ -33,6 +33,7 @@ _HOME = {
     "judge": "assess",
     "explore": "explorer",
     "Explorer": "explorer",
+    "check": "exercises",
 }
 
 __all__ = sorted(_HOME)
