@@ -308,6 +308,26 @@ def test_a_mirror_may_be_a_url_or_nothing(monkeypatch, tmp_path):
         assert in_mirror("embeddings/x.sqlite") is None
 
 
+def test_a_models_files_come_along_and_are_found_without_a_network(tmp_path, monkeypatch):
+    """The hub's layout, with the embedded model's files: what is tested is where they are looked for."""
+    monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
+    name, stick = "answerdotai/answerai-colbert-small-v1", tmp_path / "stick"
+    place = stick / "models" / f"models--{name.replace('/', '--')}"
+    shutil.copytree(ROOT / "data" / "models" / "colbert-minilm-l6", place / "snapshots" / "0123abcd")
+    (place / "snapshots" / "0123abcd" / "model.onnx").rename(place / "snapshots" / "0123abcd" / "vespa_colbert.onnx")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0123abcd")
+    assert prefetch(stick, (), [name], platforms=(), say=lambda _: None) == []
+    model = f"{(place / 'snapshots').relative_to(stick).as_posix()}/0123abcd/vespa_colbert.onnx"
+    assert model in (stick / "SHA256SUMS").read_text("utf8")
+
+    monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(stick / "models"))  # as the Makefile does
+    before = contents(stick)
+    done = child(f"print(Encoder({name!r}, cache=False).checksums['vespa_colbert.onnx'][:8])", tmp_path / "c", stick)
+    assert (done.stdout, done.returncode) == ("17b15e42\n", 0), done.stderr
+    assert contents(stick) == before
+
+
 @pytest.mark.scifact
 def test_scifact_comes_along_and_is_read_from_the_folder(tmp_path):
     stick = tmp_path / "stick"
