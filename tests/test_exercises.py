@@ -32,6 +32,8 @@ RIGHT = {
     "05-a": (["hybrid", "hybrid-dbsf"], "hybrid"),
     "05-b": (582, r"\b58\d\b"),
     "05-c": ({"19": 0.5, "7": 2 / 3, "13": 1 / 2 + 1 / 14}, r"0\.5|0\.6"),
+    "07-a": (0.857, r"0\.85"),
+    "07-b": (["q40", "q28", "q25", "q34", "q23", "q01", "q33", "q02", "q03", "q05"], r"q\d\d"),
 }
 # Plausible wrong answers, each with what its feedback must speak of.
 WRONG = {
@@ -70,6 +72,12 @@ WRONG = {
         ({"19": 1 / 3, "7": 1 / 2, "13": 1 / 3 + 1 / 15}, "from 0"),
         ({"19": 1 / 2, "7": 1 / 3, "13": 1 / 2 + 1 / 14}, "film 7 is off"),
         ({"19": 1.0, "7": 1.0}, "keys 19, 7, 13"),
+    ],
+    "07-a": [(0.861, "every film judged"), (0.888, "is dense's"), (0.883, "first three of both")],
+    "07-b": [
+        ([f"q{i:02}" for i in range(1, 11)], "colbert is not ahead"),
+        (["q40", "q28", "q21", "q02", "q03", "q05", "q06", "q07", "q08", "q09"], "ahead, but p"),
+        (["q40"] * 10, "Ten different queries"),
     ],
 }
 NOT_ANSWERS = [
