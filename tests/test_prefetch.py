@@ -386,6 +386,23 @@ def test_make_setup_installs_from_the_folder_alone(fill, index, tmp_path, monkey
     assert done.returncode != 0 and "plum==1.0" in done.stderr
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_lessons_in_their_own_folder_find_a_mirror_that_make_was_given_from_here(tmp_path):
+    (tmp_path / "stick" / "models" / "x").mkdir(parents=True)
+    show = tmp_path / "show.mk"
+    show.write_text(f"include {ROOT / 'Makefile'}\nshow:\n\t@echo $$RAGKIT_MIRROR $$FASTEMBED_CACHE_PATH\n", "utf8")
+    command = ["make", "-s", "-f", "show.mk", "show"]
+    given = {n: v for n, v in os.environ.items() if n not in ("RAGKIT_MIRROR", "FASTEMBED_CACHE_PATH")}
+    for name in ("stick", str(tmp_path / "stick")):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=given | {"RAGKIT_MIRROR": name}, capture_output=True, text=True
+        )
+        assert done.stdout.split() == [str(tmp_path / "stick"), str(tmp_path / "stick" / "models")], done.stderr
+    url = "https://example.org/mirror"
+    done = subprocess.run(command, cwd=tmp_path, env=given | {"RAGKIT_MIRROR": url}, capture_output=True, text=True)
+    assert done.stdout.split() == [url]
+
+
 @pytest.mark.online
 def test_the_real_lock_is_installed_from_wheels_alone(tmp_path):
     assert prefetch(tmp_path / "stick", (), say=lambda _: None) == []
