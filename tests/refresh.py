@@ -34,5 +34,7 @@ def refresh(path: Path) -> None:
 
 if __name__ == "__main__":
     os.environ["TQDM_DISABLE"] = "1"  # progress is for people, not for stored outputs
-    for notebook in [Path(name).resolve() for name in sys.argv[1:]] or sorted(NOTEBOOKS.rglob("*.ipynb")):
+    # Exercises stay as they are made: without outputs.
+    everything = [path for path in sorted(NOTEBOOKS.rglob("*.ipynb")) if path.parent.name != "exercises"]
+    for notebook in [Path(name).resolve() for name in sys.argv[1:]] or everything:
         refresh(notebook)
