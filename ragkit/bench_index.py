@@ -19,17 +19,13 @@ from ragkit.variants import load_encoders
 VARIANTS = (
     "colbert",
     "colbert-float16",
-    "colbert-turbo8",
     "colbert-int8",
     "colbert-turbo4",
-    "colbert-turbo2",
     "colbert-binary",
     "colbert-pool2",
     "colbert-pool3",
     "colbert-pool4",
-    "colbert-pool2-turbo8",
     "colbert-pool3-turbo8",
-    "colbert-pool4-float16",
     "muvera-binary",
 )
 _LOCAL = "local mode"
