@@ -35,7 +35,7 @@ def test_a_batch_is_told_by_the_query():
     assert {k: bench_search._each(k, v) for k, v in row.items()} == row | {"ms": 10, "ms_min": 5, "times_as_fast": 4}
 
 
-def test_search_knows_what_the_exact_ranking_is(movies, own_cache, monkeypatch):
+def test_search_knows_what_the_exact_ranking_is(movies, own_cache):
     rows = {row["what"]: row for row in bench_search.bench_search(movies, rounds=1)}
     assert rows["colbert"]["of_exact"] == 1 and rows["colbert"]["same_top_10"] == "40 of 40"
     assert rows["colbert-pool4→colbert @500"]["nDCG@10"] == rows["colbert"]["nDCG@10"]  # 500 are all there are
@@ -43,10 +43,17 @@ def test_search_knows_what_the_exact_ranking_is(movies, own_cache, monkeypatch):
     for name in ("colbert", "colbert-pool3"):
         assert rows[name]["nDCG@10"] == pytest.approx(expected[name].means["nDCG@10"])
     assert {"colbert, local mode", "colbert, NumPy product", "dense→colbert @100, local mode"} <= set(rows)
-    numpy_product = bench_search._numpy
-    monkeypatch.setattr(bench_search, "_numpy", lambda *a: lambda i: [s + 1 for s in numpy_product(*a)(i)])
+
+
+def test_search_refuses_engines_that_disagree():
+    def same(i):
+        return [("d", 2.0), ("e", 1.0)]
+
+    bench_search._same_scores(same, same, lambda i: [2.0, 1.0])
     with pytest.raises(AssertionError):
-        bench_search.bench_search(movies, rounds=1)
+        bench_search._same_scores(same, same, lambda i: [2.0, 1.1])
+    with pytest.raises(AssertionError):
+        bench_search._same_scores(same, lambda i: [("d", 2.1), ("e", 1.0)], lambda i: [2.0, 1.0])
 
 
 def test_embed_compares_the_same_vectors(movies, own_cache, monkeypatch):
