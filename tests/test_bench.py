@@ -67,7 +67,7 @@ def test_embed_compares_the_same_vectors(movies, own_cache, monkeypatch):
         bench_embed.bench_embed(movies, rounds=1, documents=1)
 
 
-def test_index_measures_each_variant_in_a_process_of_its_own(movies, own_cache):
+def test_index_measures_each_variant_in_a_process_of_its_own(movies):
     local, plain, pooled = bench_index.bench_index(movies, rounds=1, variants=("colbert", "colbert-pool3-turbo8"))
     assert (local["what"], plain["what"], pooled["what"]) == ("colbert, local mode", "colbert", "colbert-pool3-turbo8")
     assert plain["bytes_ratio"] == plain["of_exact"] == 1 and pooled["bytes_ratio"] > 10
@@ -75,7 +75,7 @@ def test_index_measures_each_variant_in_a_process_of_its_own(movies, own_cache):
     assert plain["peak_memory_mb"] > 50 and plain["disk_bytes"] > plain["bytes"]
 
 
-def test_scale_repeats_documents_with_noise_and_says_nothing_of_quality(movies, own_cache):
+def test_scale_repeats_documents_with_noise_and_says_nothing_of_quality(movies):
     rows = bench_scale.bench_scale(movies, sizes=[20, 45], rounds=1)
     assert [row["documents"] for row in rows] == [20] * 6 + [45] * 6 and "nDCG@10" not in rows[0]
     encoders = ragkit.load_encoders(["colbert"])
@@ -86,7 +86,7 @@ def test_scale_repeats_documents_with_noise_and_says_nothing_of_quality(movies, 
     assert len(documents) == 45 and cosines.min() > 0.85 and cosines.max() < 0.99
 
 
-def test_the_command_line_writes_rows_and_machine(tmp_path, capsys, own_cache):
+def test_the_command_line_writes_rows_and_machine(tmp_path, capsys):
     out = tmp_path / "scale.json"
     assert main(["bench", "scale", "movies", "--sizes", "20", "--rounds", "1", "--json", str(out)]) == 0
     stored = json.loads(out.read_text())
