@@ -29,7 +29,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras demo test lab refresh exercises results lock lint clean
+.PHONY: help setup extras demo test lab refresh exercises results bench lock lint clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -39,6 +39,7 @@ help:
 	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
 	@echo "make exercises  notebooks/exercises from notebooks/solutions"
 	@echo "make results  measure what the README shows (about 10 minutes)"
+	@echo "make bench    measure what docs/scale.md shows (about 25 minutes)"
 	@echo "make lock     new versions    make lint     style checks"
 
 setup: $(READY)
@@ -75,6 +76,9 @@ exercises: $(READY)
 
 results: $(READY)
 	$(BIN)/python docs/make_results.py
+
+bench: $(READY)
+	$(BIN)/python docs/make_scale.py
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -59,13 +59,26 @@ def test_no_file_of_the_corpus_is_committed():
     assert "corpus.jsonl" not in names and not [n for n in names if n.endswith(".zip")]
 
 
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_readme_and_the_ledger_are_the_committed_runs():
-    spec = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    made = script("make_results")
     readme = (ROOT / "README.md").read_text("utf8")
     assert made.readme(readme) == readme and "| `dense→colbert` | 0." in readme
     assert made.ledger() == (ROOT / "docs" / "results.md").read_text("utf8")
+
+
+def test_what_is_said_of_scale_is_the_committed_benches():
+    made = script("make_scale")
+    text = (ROOT / "docs" / "scale.md").read_text("utf8")
+    assert made.render(text) == text and "| muvera-binary→colbert @100 | " in text
+    assert made.spread({"ms": 2.0, "ms_min": 1.0, "ms_max": 4.0}, "ms", "{:.1f}") == "2.0 (1.0 to 4.0)"
+    assert made.exponent([10, 100], [2.0, 20.0]) == 1 and made.exponent([10, 100], [2.0, 2.0]) == 0
 
 
 def test_the_ledger_names_a_cause_for_every_drift():

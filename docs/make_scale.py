@@ -1,0 +1,227 @@
+"""Measure what docs/scale.md shows: `make bench`; `--render` writes its tables anew from docs/results/."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+DOCS = Path(__file__).resolve().parent
+BENCHES = ("embed", "search", "index", "scale")
+# The collection that docs/scale.md works out, and a node of it.
+DOCUMENTS, REPLICAS = 10_000_000, 2
+NODE_GB, USABLE = 64, 0.75  # memory of a node, and the part of it that vectors may take
+NVME_GB_S = 2.0  # what a disk that is read at random in blocks of tens of kilobytes gives; an assumption
+FIRST_STAGE, RERANK, DEPTH = "muvera-binary", "colbert-pool3-turbo8", 100
+
+
+def read(name: str) -> dict:
+    return json.loads((DOCS / "results" / f"bench-{name}.json").read_text("utf8"))
+
+
+def rows(head: list[str], cells: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in cells])
+
+
+def spread(row: dict, name: str, form: str) -> str:
+    """Return a median with its minimum and maximum.
+
+    >>> spread({"ms": 2.0, "ms_min": 1.0, "ms_max": 4.0}, "ms", "{:.1f}")
+    '2.0 (1.0 to 4.0)'
+    """
+    middle, low, high = (form.format(row[name + end]) for end in ("", "_min", "_max"))
+    return f"{middle} ({low} to {high})"
+
+
+def ran(name: str) -> str:
+    bench = read(name)
+    on = ", ".join(f"{key} {value}" for key, value in bench["machine"].items())
+    return f"`{bench['command']}`: {bench['documents']:,} documents of {bench['collection']}; {on}."
+
+
+def search() -> str:
+    cells = []
+    for row in read("search")["rows"]:
+        quality = [f"{row['nDCG@10']:.4f}", f"{row['of_exact']:.1%}", row["same_top_10"]] if "nDCG@10" in row else []
+        times = [spread(row, "ms", "{:.1f}"), spread(row, "times_as_fast", "{:.1f}")]
+        cells.append([row["what"], *times, *(quality or ["", "", ""])])
+    head = ["", "ms a query", "times as fast as local mode", "nDCG@10", "of exact", "same ten best"]
+    return f"{rows(head, cells)}\n\n{ran('search')}"
+
+
+def embed() -> str:
+    head = ["", "documents", "documents/s", "times as fast as FastEmbed's default", "memory, MB"]
+    cells = [
+        [
+            f"{row['collection']}: {row['what']}",
+            str(row["documents"]),
+            f"{row['documents_per_s']:.1f}",
+            spread(row, "times_as_fast", "{:.2f}"),
+            f"{row['memory_mb']:,.0f}",
+        ]
+        for row in read("embed")["rows"]
+    ]
+    return f"{rows(head, cells)}\n\n{ran('embed')}"
+
+
+def index() -> str:
+    head = [
+        "",
+        "seconds",
+        "peak memory, MB",
+        "bytes searched",
+        "float32 over it",
+        "bytes on disk",
+        "nDCG@10",
+        "of exact",
+    ]
+    cells = []
+    for row in read("index")["rows"]:
+        cell = [row["what"], spread(row, "seconds", "{:.1f}"), f"{row['peak_memory_mb']:,.0f}"]
+        if "bytes" in row:
+            cell += [f"{row['bytes']:,.0f}", f"{row['bytes_ratio']:.1f}", f"{row['disk_bytes']:,.0f}"]
+            cell += [f"{row['nDCG@10']:.4f}", f"{row['of_exact']:.1%}"]
+        cells.append(cell + [""] * (len(head) - len(cell)))
+    return f"{rows(head, cells)}\n\n{ran('index')}"
+
+
+def curves() -> dict[str, tuple[list[int], list[float]]]:
+    """Return, for each system, the numbers of documents and the median milliseconds a query."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for row in read("scale")["rows"]:
+        sizes, ms = found.setdefault(row["what"], ([], []))
+        sizes.append(row["documents"])
+        ms.append(row["ms"])
+    return found
+
+
+def exponent(sizes: list[int], ms: list[float]) -> float:
+    """Return how time grows between the last two sizes: 1 in step with the documents, 0 not at all.
+
+    >>> exponent([10, 100], [2.0, 20.0])
+    1.0
+    """
+    return float(np.log(ms[-1] / ms[-2]) / np.log(sizes[-1] / sizes[-2]))
+
+
+def scale() -> str:
+    found = curves()
+    sizes = next(iter(found.values()))[0]
+    head = ["ms a query (median)", *(f"{size:,}" for size in sizes), "growth of the last step"]
+    cells = [[what, *(f"{t:.1f}" for t in ms), f"documents^{exponent(n, ms):.2f}"] for what, (n, ms) in found.items()]
+    whole = {row["documents"]: row for row in read("scale")["rows"]}
+    for name, title in (
+        ("index_s", "all vectors: seconds to index"),
+        ("memory_mb", "all: resident, MB"),
+        ("disk_mb", "all: disk, MB"),
+    ):
+        values = [whole[size][name] for size in sizes]
+        cells.append([title, *(f"{value:,.0f}" for value in values), f"documents^{exponent(sizes, values):.2f}"])
+    return f"{rows(head, cells)}\n\n{ran('scale')}"
+
+
+def ten_million() -> str:
+    """Return what each way to keep ColBERT takes for DOCUMENTS, from its measured bytes a document."""
+    cells = []
+    for row in read("index")["rows"]:
+        if "bytes" in row:
+            memory, disk = (row[name] * DOCUMENTS * REPLICAS / 1e9 for name in ("bytes", "disk_bytes"))
+            nodes = max(3, int(np.ceil(memory / (NODE_GB * USABLE))))
+            cells.append(
+                [
+                    row["what"],
+                    f"{row['bytes']:,.0f}",
+                    f"{memory:,.0f}",
+                    f"{disk:,.0f}",
+                    str(nodes),
+                    f"{row['of_exact']:.1%}",
+                ]
+            )
+    head = [
+        "searched from memory",
+        "bytes a document",
+        "memory, GB",
+        "disk, GB",
+        f"nodes of {NODE_GB} GB",
+        "nDCG@10 of exact, on SciFact",
+    ]
+    return rows(head, cells)
+
+
+def chosen() -> str:
+    """Return the arithmetic of a cheap first stage in memory with a rerank from disk."""
+    by_name = {row["what"]: row for row in read("index")["rows"]}
+    first, rerank = by_name[FIRST_STAGE], by_name[RERANK]
+    embedded = next(row for row in read("embed")["rows"] if row["what"] == "ragkit")
+    memory = first["bytes"] * DOCUMENTS * REPLICAS / 1e9
+    disk = (first["disk_bytes"] + rerank["disk_bytes"]) * DOCUMENTS * REPLICAS / 1e9
+    read_mb = DEPTH * rerank["bytes"] / 1e6
+    cells = [
+        [
+            "first stage in memory",
+            f"{first['bytes']:,.0f} B × {DOCUMENTS:,} × {REPLICAS} replicas",
+            f"{memory:,.0f} GB",
+        ],
+        [
+            "nodes",
+            f"{memory:,.0f} GB ÷ ({NODE_GB} GB × {USABLE:g}), at least 3",
+            f"{max(3, int(np.ceil(memory / (NODE_GB * USABLE))))}",
+        ],
+        [
+            "disk, all nodes",
+            f"({first['disk_bytes']:,.0f} + {rerank['disk_bytes']:,.0f}) B × {DOCUMENTS:,} × {REPLICAS}",
+            f"{disk:,.0f} GB",
+        ],
+        [
+            "read from disk a query",
+            f"{DEPTH} × {rerank['bytes']:,.0f} B",
+            f"{read_mb:.2f} MB, {read_mb / NVME_GB_S:.1f} ms at {NVME_GB_S:g} GB/s",
+        ],
+        [
+            "embedding",
+            f"{DOCUMENTS:,} ÷ {embedded['documents_per_s']:.0f} a second on 2 cores",
+            f"{DOCUMENTS / embedded['documents_per_s'] / 3600 * 2:,.0f} core-hours",
+        ],
+    ]
+    return rows(["", "from the tables above", ""], cells)
+
+
+def picture() -> None:
+    figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+    for (what, (sizes, ms)), marker in zip(curves().items(), "osD^vP", strict=True):
+        ax.plot(sizes, ms, marker=marker, label=f"{what}: documents^{exponent(sizes, ms):.2f}")
+    ax.set(xscale="log", yscale="log", xlabel="documents", ylabel="milliseconds a query (median)")
+    ax.set_title("Qdrant Edge, 2 cores: what grows with the collection, and what hardly does", loc="left", fontsize=11)
+    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.3)
+    figure.savefig(DOCS / "img" / "scale.png", dpi=150)
+
+
+def render(text: str) -> str:
+    """Return docs/scale.md's text with the tables of docs/results/bench-*.json between their marks."""
+    for table in (search, embed, index, scale, ten_million, chosen):
+        pattern = rf"(<!-- {table.__name__} -->\n).*?(<!-- /{table.__name__} -->)"
+        made = table()
+        text, count = re.subn(pattern, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.DOTALL)
+        assert count == 1, f"docs/scale.md has no place for {table.__name__}"
+    return text
+
+
+def main() -> None:
+    """Run the benches (unless only asked to render), then write the tables and the picture."""
+    if "--render" not in sys.argv[1:]:
+        for name in BENCHES:
+            out = str(DOCS / "results" / f"bench-{name}.json")
+            subprocess.run([sys.executable, "-m", "ragkit", "bench", name, "--json", out], check=True)
+    path = DOCS / "scale.md"
+    path.write_text(render(path.read_text("utf8")), "utf8")
+    picture()
+
+
+if __name__ == "__main__":
+    main()
