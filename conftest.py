@@ -13,7 +13,7 @@ if "RAGKIT_MIRROR" not in os.environ and (ROOT.parent / "shared" / "data" / "bei
     os.environ["RAGKIT_MIRROR"] = str(ROOT.parent / "shared" / "data")
 
 # Lessons that read SciFact; unit tests that do are marked with @pytest.mark.scifact.
-SCIFACT_LESSONS = ("04_", "05_")
+SCIFACT_LESSONS = ("04_", "05_", "06_")
 # Exercises are not executed; their solutions are.
 collect_ignore_glob = ["notebooks/exercises/*"]
 _skipped: list[str] = []
