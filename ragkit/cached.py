@@ -22,7 +22,8 @@ class CachedEncoder(ABC):
     """Texts to float32 arrays, kept on disk by content, model and role.
 
     name: the model's; dim: numbers of a row; multivector: whether a text has several rows; fingerprint:
-    SHA-256 (hex) over all that decides the arrays; checksums: of its files, by name.
+    SHA-256 (hex) over all that decides the arrays; checksums: of its files, by name; source: the encoder whose
+    arrays these are made from, if it is no model itself.
     """
 
     name: str
@@ -31,6 +32,7 @@ class CachedEncoder(ABC):
     cache: bool
     fingerprint: str
     checksums: dict[str, str]
+    source: "CachedEncoder | None" = None
 
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return a float32 array for each text: (dim,), or (rows, dim) if a multivector.

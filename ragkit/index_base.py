@@ -1,5 +1,6 @@
 """What every engine's index does alike: checks, batches, the order of results."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -55,18 +56,21 @@ class Storage:
         """Whether a search compares the query with every document by what is kept."""
         return self.quantization is None and self.hnsw_m == 0
 
-    def bytes_per_row(self, dim: int) -> float:
+    def bytes_per_row(self, dim: int) -> int:
         """Return the bytes that a search reads of one row of `dim` numbers: of its small copy if there is one.
 
-        Turbo keeps the length of a row beside it (4 bytes, 8 below 8 bits), int8 an offset (4 bytes).
+        Turbo keeps the length of a row beside it (4 bytes, 8 below 8 bits), int8 an offset (4 bytes) and fills
+        a row up to a multiple of 16 numbers, binary to one of 128.
 
         >>> [Storage(quantization=name).bytes_per_row(128) for name in (None, "int8", "turbo4", "binary")]
-        [512.0, 132.0, 72.0, 16.0]
+        [512, 132, 72, 16]
         """
         name = self.quantization or self.datatype
         bits = (QUANTIZATIONS | DATATYPES)[name]
+        multiple = {"int8": 16, "binary": 128}.get(name, 1)
+        filled = -(-dim // multiple) * multiple
         beside = 4 if name in ("int8", "turbo8") else 8 if name.startswith("turbo") else 0
-        return dim * bits / 8 + beside
+        return math.ceil(filled * bits / 8) + beside
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,17 +22,23 @@ from ragkit.variants import vector_spec
 
 Encoders = Mapping[str, CachedEncoder | Bm25Encoder]
 # A segment is written again when it is closed, so an Edge folder needs up to twice its size for a while.
-_EDGE_DISK = 2.0
+_EDGE_DISK = 2
+# What an index takes beside its vectors, measured on Edge; at most, for segments of a hundred documents and more.
+_NAME, _DOCUMENT = 200_000, 500
+# Of a text, measured: 1.0 where it is an abstract, 1.6 where it is a few words.
+_BM25_CHARACTER = 2
+# What SQLite takes beside an array, at most: half a page, and the key twice.
+_CACHED_TEXT = 2200
 # Local mode keeps float32 arrays, and grows them by doubling.
-_LOCAL_MEMORY = 2.0
+_LOCAL_MEMORY = 2
 
 
 @dataclass(frozen=True)
 class Plan:
     """What an ingest will need at most, predicted before anything is encoded.
 
-    floats: the largest multivector's numbers, of the document `largest`; to_encode: texts not in the cache;
-    cache_bytes: what they will add to it; index_bytes: what the engine keeps, small copies included;
+    floats: the largest multivector's numbers, of the document `largest`; to_encode: texts that a model must read;
+    cache_bytes: what the cache will grow by; index_bytes: what the engine keeps, small copies included;
     disk_bytes: what may be written where `folder` is; memory_bytes: what must stay in memory to search.
     """
 
@@ -86,21 +92,21 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
     where = where if where is not None else os.environ.get("QDRANT_URL") or None
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
-    floats, largest, missing, cache, kept, small = 0, "", set(), 0, 0.0, 0.0
+    floats, largest, small = 0, "", 0
+    new: dict[tuple[CachedEncoder, str], int] = {}
+    kept = _NAME * len(encoders) + _DOCUMENT * len(doc_ids)
     for name, encoder in encoders.items():
         if isinstance(encoder, Bm25Encoder):
-            continue  # a few hundred bytes a document
+            kept += _BM25_CHARACTER * sum(map(len, passages))
+            continue
         spec = vector_spec(name, encoder)
         rows, absent = encoder.rows(passages)
         most = max(range(len(rows)), key=rows.__getitem__)
         if rows[most] * encoder.dim > floats:
             floats, largest = rows[most] * encoder.dim, doc_ids[most]
-        of = dict(zip(passages, rows, strict=True))
-        missing |= set(absent)
-        cache += sum(of[text] for text in absent) * encoder.dim * 4
+        new |= _to_cache(encoder, dict(zip(passages, rows, strict=True)), absent)
         searched = spec.storage.bytes_per_row(encoder.dim) * sum(rows)
-        whole = {"float32": 4, "float16": 2, "turbo8": 1}[spec.storage.datatype] * encoder.dim * sum(rows)
-        kept += whole
+        kept += replace(spec.storage, quantization=None).bytes_per_row(encoder.dim) * sum(rows)
         small += searched if spec.storage.quantization or not spec.storage.on_disk else 0
         kept += searched if spec.storage.quantization else 0
     folder = None if remote or local else Path(where) if where is not None else cache_dir() / "edge"
@@ -108,13 +114,22 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         documents=len(doc_ids),
         floats=floats,
         largest=largest,
-        to_encode=len(missing),
-        cache_bytes=cache,
-        index_bytes=int(kept),
-        disk_bytes=int(kept * _EDGE_DISK) if folder else 0,
-        memory_bytes=0 if remote else int(kept * _LOCAL_MEMORY) if local else int(small),
+        to_encode=len({text for model, text in new if model.source is None}),
+        cache_bytes=sum(new.values()),
+        index_bytes=kept,
+        disk_bytes=kept * _EDGE_DISK if folder else 0,
+        memory_bytes=0 if remote else kept * _LOCAL_MEMORY if local else small,
         folder=folder,
     )
+
+
+def _to_cache(encoder: CachedEncoder, rows: dict[str, int], absent: list[str]) -> dict[tuple[CachedEncoder, str], int]:
+    """Return how many bytes the absent texts add to the cache, those of what they are pooled from too."""
+    new = {(encoder, text): encoder.cache * (4 * encoder.dim * rows[text] + _CACHED_TEXT) for text in absent}
+    if encoder.source is not None:
+        source_rows, source_absent = encoder.source.rows(absent)
+        new |= _to_cache(encoder.source, dict(zip(absent, source_rows, strict=True)), source_absent)
+    return new
 
 
 def build_index(

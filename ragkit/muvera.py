@@ -33,34 +33,34 @@ class MuveraEncoder(CachedEncoder):
     ):
         if not encoder.multivector:
             raise RagkitError(f"{encoder.name} has one vector a text; MUVERA makes one of several rows.")
-        self.encoder = encoder
+        self.source = encoder
         self.settings = {"k_sim": k_sim, "dim_proj": dim_proj, "r_reps": r_reps}
         self.name, self.cache = f"{encoder.name} muvera", encoder.cache
         self.dim = 2**k_sim * dim_proj * r_reps
 
     @functools.cached_property
     def _muvera(self) -> Muvera:
-        return Muvera(self.encoder.dim, **self.settings)
+        return Muvera(self.source.dim, **self.settings)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the encoder's fingerprint, the settings, and FastEmbed's version."""
-        decided_by = f"{self.encoder.fingerprint} {self.settings} {version('fastembed')}"
+        decided_by = f"{self.source.fingerprint} {self.settings} {version('fastembed')}"
         return hashlib.sha256(decided_by.encode()).hexdigest()
 
     @property
     def checksums(self) -> dict[str, str]:
-        return self.encoder.checksums
+        return self.source.checksums
 
     def token_counts(self, texts):
-        return self.encoder.token_counts(texts)
+        return self.source.token_counts(texts)
 
     def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         if role == "document":
-            self.encoder.prepare(texts)  # all at once, so that batches are of equal length
+            self.source.prepare(texts)  # all at once, so that batches are of equal length
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
             if role == "document":
-                yield batch, [self._muvera.process_document(rows) for rows in self.encoder.encode_documents(batch)]
+                yield batch, [self._muvera.process_document(rows) for rows in self.source.encode_documents(batch)]
             else:
-                yield batch, [self._muvera.process_query(rows) for rows in self.encoder.encode_queries(batch)]
+                yield batch, [self._muvera.process_query(rows) for rows in self.source.encode_queries(batch)]

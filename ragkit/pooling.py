@@ -17,9 +17,10 @@ _BATCH = 64
 def pool_rows(rows: np.ndarray, factor: int) -> np.ndarray:
     """Return a multivector of about a `factor`-th of the rows: the means of rows that are alike.
 
-    rows: (rows, dim), any float dtype; the result: (1 + ceil((rows - 1) / factor), dim) float32. The first row,
-    [CLS], is kept; the others are grouped by Ward's method over their directions. The means are not scaled: Qdrant
-    does that for COSINE. Raises RagkitError for a factor below 1.
+    rows: (rows, dim), any float dtype; the result: (1 + ceil((rows - 1) / factor), dim) float32, or fewer rows where
+    several are equally far from each other. The first row, [CLS], is kept; the others are grouped by Ward's method
+    over their directions. The means are not scaled: Qdrant does that for COSINE. Raises RagkitError for a factor
+    below 1.
 
     Source: Clavié, Chaffin and Adams, Reducing the footprint of multi-vector retrieval with minimal performance
     impact via token pooling (2024), arXiv 2409.14683.
@@ -54,30 +55,30 @@ class PooledEncoder(CachedEncoder):
     def __init__(self, encoder: CachedEncoder, factor: int):
         if not encoder.multivector:
             raise RagkitError(f"{encoder.name} has one vector a text: there are no rows to pool.")
-        self.encoder, self.factor = encoder, factor
+        self.source, self.factor = encoder, factor
         self.name, self.dim, self.cache = f"{encoder.name} pool{factor}", encoder.dim, encoder.cache
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the encoder's fingerprint, the factor, and SciPy's version."""
-        return hashlib.sha256(f"{self.encoder.fingerprint} {self.factor} {scipy.__version__}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.source.fingerprint} {self.factor} {scipy.__version__}".encode()).hexdigest()
 
     @property
     def checksums(self) -> dict[str, str]:
-        return self.encoder.checksums
+        return self.source.checksums
 
     def encode_queries(self, texts):
-        return self.encoder.encode_queries(texts)
+        return self.source.encode_queries(texts)
 
     def share(self, folder, texts, role):
-        return super().share(folder, texts, role) if role == "document" else self.encoder.share(folder, texts, role)
+        return super().share(folder, texts, role) if role == "document" else self.source.share(folder, texts, role)
 
     def token_counts(self, texts):
         """Return at most how many rows each text has."""
-        return [1 + -(-(count - 1) // self.factor) for count in self.encoder.token_counts(texts)]
+        return [1 + -(-(count - 1) // self.factor) for count in self.source.token_counts(texts)]
 
     def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-        self.encoder.prepare(texts)  # all at once, so that batches are of equal length
+        self.source.prepare(texts)  # all at once, so that batches are of equal length
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
-            yield batch, [pool_rows(rows, self.factor) for rows in self.encoder.encode_documents(batch)]
+            yield batch, [pool_rows(rows, self.factor) for rows in self.source.encode_documents(batch)]

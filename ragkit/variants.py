@@ -1,6 +1,5 @@
 """Names of vectors, such as colbert-pool2-turbo4: what encodes them, how they are pooled, how an engine keeps them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from ragkit.muvera import MuveraEncoder
 from ragkit.pooling import PooledEncoder
 
 BASES = ("dense", "colbert", "tokens", "muvera", "bm25")
+_POOLS = tuple(f"pool{factor}" for factor in range(2, 10))
 # Edges of a document in a graph that is asked for by "hnsw"; Qdrant's own default.
 _HNSW_M = 16
 
@@ -32,10 +32,10 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """Return the variant of a name: a base, then any of poolN, a datatype, a quantization, raw, hnsw, disk.
+        """Return the variant of a name: a base, then any of pool2…pool9, a datatype, a quantization, raw, hnsw, disk.
 
         "raw" scores by the small copies alone; "hnsw" searches a graph; "disk" need not keep vectors in memory.
-        Raises RagkitError for what cannot be: another word, one twice, rows to pool where there is one row.
+        Raises RagkitError for what cannot be: another word, two of a kind, rows to pool where there is one row.
         """
         base, *words = name.split("-")
         variant = cls(base)
@@ -48,12 +48,12 @@ class Variant:
             wrong = f"there are no vectors {base!r}; expected one of {', '.join(BASES)}"
         elif len(set(words)) < len(words):
             wrong = "a word is there twice"
+        elif any(sum(word in kind for word in words) > 1 for kind in (DATATYPES, QUANTIZATIONS, _POOLS)):
+            wrong = "it has two datatypes, two quantizations or two poolings"
         elif variant.pool > 1 and not multivector:
             wrong = f"{base} has one row a document, so there is nothing to pool"
         elif storage.hnsw_m and multivector:
-            wrong = (
-                "a graph over multivectors costs tokens² comparisons an insertion; take muvera-hnsw first"
-            )
+            wrong = "a graph over multivectors costs tokens² comparisons an insertion; take muvera-hnsw first"
         elif words and base == "bm25":
             wrong = "bm25 is kept in one way only"
         elif not storage.rescore and storage.quantization is None:
@@ -66,8 +66,8 @@ class Variant:
 
     def _with(self, word: str, name: str) -> "Variant":
         storage = self.storage
-        if pool := re.fullmatch(r"pool([2-9])", word):
-            return replace(self, pool=int(pool[1]))
+        if word in _POOLS:
+            return replace(self, pool=int(word.removeprefix("pool")))
         if word in DATATYPES:
             storage = replace(storage, datatype=word)
         elif word in QUANTIZATIONS:

@@ -1,0 +1,450 @@
+"""A collection into an index: killed and continued, streamed, planned."""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import weakref
+from collections import Counter
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ragkit
+from ragkit import Dataset, Prefetch, RagkitError, VectorSpec, build_index, load_encoders, open_index
+from ragkit.cached import CachedEncoder
+from ragkit.encoders import Encoder
+from ragkit.index_base import MAX_FLOATS_PER_POINT
+from ragkit.ingest import plan
+from tests.processes import TOKENS_PER_BATCH, Ingest, anonymous_growth, started
+
+PLAIN = ["colbert"]
+SEVERAL = ["dense-int8-raw", "colbert-pool2-turbo4", "bm25"]
+KILLS = 10
+unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own memory")
+
+
+@pytest.fixture(autouse=True)
+def alone(own_cache, monkeypatch):
+    """A cache of its own, no mirror that has embeddings already, no server."""
+    monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+
+
+@pytest.fixture(scope="session")
+def windows(movies):
+    """220 texts of eight words, all different: every window of the films' descriptions, until they are enough."""
+    words = [text.split() for text in movies.passages]
+    return collection(sorted({" ".join(w[i : i + 8]) for w in words for i in range(len(w) - 7)})[:220], movies)
+
+
+def collection(texts, movies=None):
+    documents = pd.DataFrame({"doc_id": [f"d{i}" for i in range(len(texts))], "title": "", "text": texts})
+    queries, qrels = (movies.queries, movies.qrels) if movies else (pd.DataFrame(), pd.DataFrame())
+    return Dataset("windows", documents, queries, qrels, with_titles=False)
+
+
+def answers(dataset, names, folder):
+    """Return what the index in a folder answers: each first stage, and each reranked by each other."""
+    encoders, found = load_encoders(names), []
+    with build_index(dataset, encoders, folder)[0] as index:
+        for text in dataset.queries["text"][::4]:
+            vectors = {name: encoder.encode_queries([text])[0] for name, encoder in encoders.items()}
+            for first in names:
+                found.append(index.search(vectors[first], first, 30))
+                stage = [Prefetch(vectors[first], first, 40)]
+                found += [index.search(vectors[last], last, 20, stage) for last in names if last != first]
+    return found
+
+
+@pytest.fixture(scope="session")
+def undisturbed(windows, tmp_path_factory):
+    """The cache with what PLAIN and SEVERAL need, and by name the steps and answers of ingests that nobody killed."""
+    folder, found = tmp_path_factory.mktemp("undisturbed"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAGKIT_CACHE", str(folder / "cache"))
+        for names in (PLAIN, SEVERAL):
+            for encoder in load_encoders(names).values():
+                encoder.prepare(windows.passages)
+            ingest = Ingest(windows, names, folder / names[0])
+            assert ingest.ended() and ingest.count("update") == len(windows.documents) and ingest.count("flush") > 4
+            expected = answers(windows, names, folder / names[0])
+            assert len(expected) == 10 * len(names) ** 2 and sum(map(bool, expected)) > 0.9 * len(expected)
+            found[names[0]] = ingest.steps, expected
+    return folder / "cache", found
+
+
+@pytest.fixture()
+def whole(undisturbed, monkeypatch):
+    """Return a function from names to the steps and the answers of an ingest that nobody killed."""
+    cache, found = undisturbed
+    monkeypatch.setenv("RAGKIT_CACHE", str(cache))
+    return lambda names: found[names[0]]
+
+
+# Killed, and continued
+
+
+@unix
+@pytest.mark.parametrize(("names", "seed"), [(PLAIN, 1), (SEVERAL, 2)])
+def test_an_ingest_killed_at_random_moments_ends_equal_to_an_undisturbed_one(names, seed, windows, whole, tmp_path):
+    steps, expected = whole(names)
+    documents, draw = len(windows.documents), random.Random(seed)
+    kills, continued_at = 0, []
+    for kill in range(KILLS):  # each in its tenth of the steps, and some once more in what remains
+        folder, durable, sent, killed = tmp_path / f"killed {kill}", 0, 0, True
+        moment = (kill + draw.random()) / KILLS
+        while killed:
+            ingest = Ingest(windows, names, folder)
+            step, seconds = int(moment * len(steps)), draw.uniform(0, 0.02)
+            killed = not ingest.ended() if moment == 1 else ingest.killed_at(step, seconds)
+            print(f"{names}, index {kill}: killed {seconds:.3f} s after step {step}: {killed}, {ingest.steps[-1:]}")
+            kills += killed
+            if any(step.startswith("found") for step in ingest.steps):
+                found = ingest.count("found")
+                assert durable <= found <= sent  # all that was durable is there, and nothing that was never sent
+                durable, sent = ingest.durable, found + ingest.count("update")
+                continued_at.append(found)
+            moment = draw.random() * (1 - durable / documents) if draw.random() < 0.25 else 1
+        assert sent == documents  # so what was found was not sent again
+        assert answers(windows, names, folder) == expected
+    assert kills >= KILLS and max(continued_at) > documents / 2 and np.count_nonzero(continued_at) > KILLS / 2
+
+
+@unix
+@pytest.mark.parametrize("seconds", [0.0, 0.1])
+def test_an_ingest_killed_while_small_copies_are_made_makes_them_the_next_time(seconds, windows, whole, tmp_path):
+    steps, expected = whole(SEVERAL)
+    last = max(i for i, step in enumerate(steps) if step == "optimize")
+    ingest = Ingest(windows, SEVERAL, tmp_path / "killed")
+    assert ingest.killed_at(last, seconds) or seconds
+    again = Ingest(windows, SEVERAL, tmp_path / "killed")
+    assert again.ended() and again.count("found") == len(windows.documents) and again.count("update") == 0
+    assert again.count("optimize") == 1
+    assert answers(windows, SEVERAL, tmp_path / "killed") == expected
+
+
+@unix
+@pytest.mark.parametrize("seconds", [0.0, 0.005, 0.02, 0.05])
+def test_an_ingest_killed_while_its_folder_is_made_begins_anew(seconds, windows, whole, tmp_path):
+    dataset = replace(windows, documents=windows.documents[:20])
+    ingest = Ingest(dataset, PLAIN, tmp_path / "killed")
+    assert ingest.killed_at(0, seconds) or seconds
+    assert ingest.steps[0] == "create" and (tmp_path / "killed" / "ragkit.lock").exists()
+    again = Ingest(dataset, PLAIN, tmp_path / "killed")
+    assert again.ended() and again.count("found") + again.count("update") == 20
+    assert answers(dataset, PLAIN, tmp_path / "killed") == answers(dataset, PLAIN, tmp_path / "whole")
+
+
+def test_a_folder_whose_creation_was_interrupted_is_cleared_and_made(tmp_path, rng):
+    open_index(tmp_path, {"dense": VectorSpec(8)}).close()
+    (tmp_path / "ragkit.json").unlink()  # which is written last
+    (tmp_path / "part").write_text("half a")
+    vectors = list(rng.standard_normal((3, 4)).astype(np.float32))
+    with open_index(tmp_path, {"dense": VectorSpec(4)}) as index:
+        index.add("abc", {"dense": vectors})
+        assert index.search(vectors[1], "dense", 1)[0][0] == "b"
+    assert not (tmp_path / "part").exists()
+
+
+@unix
+def test_texts_encoded_before_a_kill_are_not_encoded_again(windows, tmp_path):
+    names, texts, runs = ["dense", "colbert"], len(windows.documents), []
+    for kill in (3, 5, 4, 9):
+        ingest = Ingest(windows, names, tmp_path / "killed")
+        assert ingest.killed_at(kill)
+        runs.append(ingest.count("encode"))
+    last = Ingest(windows, names, tmp_path / "killed")
+    assert last.ended()
+    runs.append(last.count("encode"))
+    at_once = TOKENS_PER_BATCH // 10  # eight words are ten tokens and more
+    assert 2 * texts <= sum(runs) <= 2 * texts + 4 * at_once and runs[-1] < texts
+    encoders = load_encoders(names)
+    for encoder in encoders.values():
+        fresh = Encoder(encoder.name, cache=False).encode_documents(windows.passages)
+        for a, b in zip(encoder.encode_documents(windows.passages), fresh, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+# Shared, and content-addressed
+
+
+@pytest.fixture()
+def asked(monkeypatch):
+    """The texts that models are asked to encode."""
+    texts = []
+    embed = Encoder._embed
+    monkeypatch.setattr(Encoder, "_embed", lambda self, batch, role: texts.extend(batch) or embed(self, batch, role))
+    return texts
+
+
+def test_a_changed_document_is_encoded_alone(movies, asked):
+    names = ["dense", "colbert-pool2-turbo4", "muvera", "bm25"]
+    build_index(movies, load_encoders(names))[0].close()
+    assert Counter(asked) == dict.fromkeys(movies.passages, 2)  # once by each of two models
+    asked.clear()
+    documents = movies.documents.copy()
+    documents.loc[7, "text"] = "A robot alone on Earth falls in love."
+    changed = replace(movies, documents=documents)
+    predicted = plan(changed, load_encoders(names))
+    with build_index(changed, load_encoders(names))[0] as index:
+        assert asked == ["A robot alone on Earth falls in love."] * 2 and predicted.to_encode == 1
+        encoders = load_encoders(names)
+        for name in names:
+            (vector,) = encoders[name].encode_queries(["a robot in love"])
+            assert index.search(vector, name, 1)[0][0] == documents["doc_id"][7]
+
+
+def test_a_folder_is_continued_only_with_the_documents_it_was_made_for(movies, tmp_path):
+    encoders = load_encoders(["dense"])
+    build_index(movies, encoders, tmp_path / "kept")[0].close()
+    changed = replace(movies, documents=movies.documents[::-1])
+    with pytest.raises(RagkitError, match="holds another index"):
+        build_index(changed, encoders, tmp_path / "kept")
+
+
+def fill(texts):
+    for encoder in load_encoders(["dense", "colbert"]).values():
+        encoder.encode_documents(texts)
+
+
+def test_two_processes_that_fill_one_cache_end_with_the_right_arrays(windows):
+    texts = windows.passages[:100]
+    workers = [started(fill, texts), started(fill, texts[::-1])]
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    for encoder in load_encoders(["dense", "colbert"]).values():
+        assert encoder.rows(texts)[1] == []
+        fresh = Encoder(encoder.name, cache=False).encode_documents(texts)
+        for kept, array in zip(encoder.encode_documents(texts), fresh, strict=True):
+            np.testing.assert_allclose(kept, array, atol=2e-6)
+
+
+def hold(folder):
+    with open_index(folder, {"dense": VectorSpec(4)}):
+        (folder / "held").touch()
+        signal.pause()
+
+
+@unix
+def test_a_folder_has_one_user_and_none_once_that_one_is_dead(tmp_path, rng):
+    folder, specs = tmp_path / "kept", {"dense": VectorSpec(4)}
+    with open_index(folder, specs):
+        with pytest.raises(RagkitError, match="open elsewhere, in another process .* or in this one"):
+            open_index(folder, specs)
+        refused = started(hold, folder)
+        refused.join()
+        assert refused.exitcode == 1
+    holder = started(hold, folder)
+    while not (folder / "held").exists():
+        assert holder.is_alive()
+        time.sleep(0.01)
+    with pytest.raises(RagkitError, match="close the other"):
+        open_index(folder, specs)
+    holder.kill()
+    holder.join()
+    with open_index(folder, specs) as index:
+        index.add(["a"], {"dense": [rng.standard_normal(4).astype(np.float32)]})
+
+
+# Streamed
+
+
+class Kept(CachedEncoder):
+    """Vectors that are in the cache already; `tokens` is what it says of a text that is not."""
+
+    name, multivector, cache, checksums, fingerprint = "kept", True, True, {}, "0" * 64
+
+    def __init__(self, dim=128, tokens=200):
+        self.dim, self.tokens = dim, tokens
+
+    def token_counts(self, texts):
+        return [self.tokens] * len(texts)
+
+    def _compute(self, texts, role):
+        assert not texts, "nothing may be encoded here"
+        yield from ()
+
+
+def keep(documents, rows, dim):
+    """Put random multivectors in the cache, and return their collection."""
+    draw = np.random.default_rng(3)
+    texts = [f"text {i}" for i in range(documents)]
+    for start in range(0, documents, 100):
+        part = texts[start : start + 100]
+        Kept(dim)._store("document").put(part, draw.standard_normal((len(part), rows, dim), np.float32))
+    return collection(texts)
+
+
+def build_kept(documents, folder):
+    build_index(keep(100, 200, 128), {"colbert": Kept()}, folder / "small")[0].close()
+    dataset = keep(documents, 200, 128)
+    yield
+    with build_index(dataset, {"colbert": Kept()}, folder / "large")[0] as index:
+        assert len(index.doc_ids) == documents
+    yield
+
+
+@linux
+def test_vectors_are_never_in_memory_all_at_once(tmp_path):
+    """400 MB of vectors from the cache to an Edge folder, in batches of 67 MB."""
+    (grown,) = anonymous_growth(build_kept, 4000, tmp_path)
+    print(f"grown by {grown:.0f} MB")
+    assert grown < 130
+    shutil.rmtree(tmp_path / "large")
+
+
+class Watched(Kept):
+    """Encodes ten texts at a time, and counts how many of all its arrays are alive."""
+
+    def __init__(self):
+        super().__init__(dim=4)
+        self.arrays, self.most_alive = [], 0
+
+    def count(self, arrays):
+        self.arrays += map(weakref.ref, arrays)
+        self.most_alive = max(self.most_alive, sum(array() is not None for array in self.arrays))
+
+    def _compute(self, texts, role):
+        for start in range(0, len(texts), 10):
+            batch = texts[start : start + 10]
+            arrays = [np.full((3, 4), int(text), np.float32) for text in batch]
+            self.count(arrays)
+            yield batch, arrays
+
+
+def test_no_more_than_a_few_documents_are_held_while_many_are_prepared_and_streamed():
+    encoder, texts = Watched(), [str(i) for i in range(1000)]
+    encoder.prepare(texts)
+    assert len(encoder.arrays) == 1000 and encoder.most_alive <= 20
+    encoder.arrays.clear()
+    for i, array in enumerate(encoder.stream(texts)):
+        assert (array == i).all()
+        encoder.count([array])
+    assert len(encoder.arrays) == 1000 and encoder.most_alive <= 130  # read 64 at a time
+
+
+def encode_short(texts):
+    encoder = ragkit.load_encoder("colbert")
+    encoder.prepare(texts[:1])
+    yield
+    for count in (2000, 10_000, len(texts)):
+        encoder.prepare(texts[:count])
+        yield
+
+
+@linux
+def test_memory_stays_flat_while_ten_thousand_documents_are_encoded(movies):
+    """Ten thousand texts of two words, then twenty of up to 256 tokens."""
+    words = sorted({word for text in movies.passages for word in text.lower().split()})
+    texts = [f"{a} {b}" for a, b in islice(product(words, words), 10_000)]
+    texts += [" ".join(movies.passages[: i + 1]) for i in range(20)]
+    assert len(set(texts)) == 10_020
+    first, all_of_them, and_long = anonymous_growth(encode_short, texts)
+    print(f"grown by {first:.0f} MB after 2,000 texts, {all_of_them:.0f} after 10,000, {and_long:.0f} after long ones")
+    assert all_of_them - first < 15 and and_long < 150
+
+
+# Planned
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["dense"],
+        ["bm25"],
+        ["colbert"],
+        ["colbert-turbo8"],
+        ["tokens-float16"],
+        SEVERAL,
+        ["muvera-hnsw", "colbert-disk"],
+    ],
+)
+def test_what_a_plan_predicts_is_what_is_there_afterwards(names, windows, tmp_path, own_cache):
+    encoders = load_encoders(names)
+    predicted = plan(windows, encoders, tmp_path / "kept")
+    empty = bytes_in(own_cache)
+    with build_index(windows, encoders, tmp_path / "kept")[0] as index:
+        disk = index.bytes_on_disk()
+    assert disk <= predicted.index_bytes <= 3 * disk and predicted.disk_bytes == 2 * predicted.index_bytes
+    cached = bytes_in(own_cache) - empty
+    assert cached <= predicted.cache_bytes <= 3 * max(cached, 1)
+    assert predicted.to_encode == (len(windows.documents) if names != ["bm25"] else 0)
+    sizes = {
+        doc_id: vectors.size
+        for name, encoder in encoders.items()
+        if name != "bm25"
+        for doc_id, vectors in zip(windows.documents["doc_id"], encoder.encode_documents(windows.passages), strict=True)
+    }
+    again = plan(windows, encoders, tmp_path / "kept")
+    assert again.cache_bytes == again.to_encode == 0
+    assert max(sizes.values(), default=0) <= again.floats <= predicted.floats
+
+
+def bytes_in(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_plan_is_exact_about_what_the_cache_holds():
+    dataset = keep(300, 40, 64)
+    predicted = plan(dataset, {"colbert-float16": Kept(64, tokens=10**6)}, ":memory:")
+    assert (predicted.floats, predicted.to_encode, predicted.cache_bytes) == (40 * 64, 0, 0)
+    vectors = 300 * 40 * 64 * 2
+    assert vectors <= predicted.index_bytes <= vectors + 400_000 and predicted.disk_bytes == 0
+    assert predicted.memory_bytes == 2 * predicted.index_bytes
+    assert plan(dataset, {"colbert-int8": Kept(64)}, "folder").memory_bytes == 300 * 40 * (64 + 4)
+
+
+def assert_refused_before_any_work(dataset, encoders, folder, match, cache):
+    for encoder in encoders.values():
+        encoder.prepare([])  # makes the empty cache
+    before = bytes_in(cache)
+    with pytest.raises(RagkitError, match=match):
+        build_index(dataset, encoders, folder)
+    assert not folder.exists() and bytes_in(cache) == before and not list(cache.rglob("edge/*"))
+
+
+def test_a_document_with_too_many_floats_is_refused_before_any_work(tmp_path, own_cache):
+    too_many = MAX_FLOATS_PER_POINT // 128 + 1
+    dataset, encoders = collection(["short", "long"]), {"colbert": Kept(tokens=too_many)}
+    match = r"Document 'd0' would have up to 1,048,704 floats; .* at most 1,048,576 a point. Split the document"
+    assert_refused_before_any_work(dataset, encoders, tmp_path / "kept", match, own_cache)
+    encoders["colbert"].tokens -= 1
+    plan(dataset, encoders, tmp_path / "kept").check()
+
+
+def test_too_little_memory_is_refused_before_any_work(tmp_path, own_cache, monkeypatch, windows, asked):
+    monkeypatch.setattr("ragkit.ingest.psutil.virtual_memory", lambda: SimpleNamespace(available=300_000))
+    encoders = load_encoders(["colbert"])
+    match = r"needs about 0.0 GB in memory and 0.0 GB are free. Take fewer documents .* \(colbert-pool2-turbo4\)"
+    assert_refused_before_any_work(windows, encoders, tmp_path / "kept", match, own_cache)
+    assert asked == []
+    plan(windows, load_encoders(["colbert-turbo4-disk"]), tmp_path / "kept").check()
+
+
+@pytest.mark.parametrize("free", [0, 3_000_000])
+def test_too_small_a_disk_is_refused_before_any_work(free, tmp_path, own_cache, monkeypatch, windows, asked):
+    monkeypatch.setattr("ragkit.ingest.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    match = r"writes up to 0.0 GB to the disk of .*, which has 0.0 GB free. Choose another place"
+    assert_refused_before_any_work(windows, load_encoders(["colbert"]), tmp_path / "kept", match, own_cache)
+    assert asked == []
+
+
+def test_the_cache_and_the_index_share_a_disk(tmp_path, own_cache, monkeypatch, windows):
+    """Each fits alone; together they do not."""
+    predicted = plan(windows, load_encoders(["colbert"]), tmp_path / "kept")
+    free = max(predicted.cache_bytes, predicted.disk_bytes)
+    assert os.stat(own_cache).st_dev == os.stat(tmp_path).st_dev
+    monkeypatch.setattr("ragkit.ingest.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(RagkitError, match="Choose another place"):
+        predicted.check()
+    replace(predicted, cache_bytes=0).check()
