@@ -112,6 +112,7 @@ def test_queries_are_ordered_by_disagreement_by_gain_and_by_id(page):
     gains = {}
     for query in section.locator(".queries > li").all():
         query.locator("summary").first.click()
+        query.locator(".sides b").first.wait_for()  # drawn when it opens
         dense, colbert = map(float, query.locator(".sides b").all_inner_texts())
         gains[query.locator(".id").inner_text()] = colbert - dense
     for choice, key in (("spread", lambda gain: -abs(gain)), ("best:1", lambda gain: -gain), ("worst:1", float)):
