@@ -64,9 +64,10 @@ class CachedEncoder(ABC):
         Rows of cached documents are exact; those of others are their tokens, so that nothing is encoded.
         """
         texts = checked(texts)
-        if self.cache:
-            self._absent(texts, "document")  # what a mirror has is cached now
         shapes = self._store("document").shapes(texts) if self.cache else [None] * len(texts)
+        if self.cache and None in shapes:
+            self._absent(texts, "document")  # what a mirror has is cached now
+            shapes = self._store("document").shapes(texts)
         absent = list(dict.fromkeys(text for text, shape in zip(texts, shapes, strict=True) if shape is None))
         if not self.multivector:
             return [1] * len(texts), absent
