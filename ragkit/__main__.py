@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(command=_compare)
 
     ingest = commands.add_parser("ingest", help="index a collection in a place that is kept")
-    _collection(ingest, where=False)
+    _collection(ingest, searched=False)
     ingest.add_argument("--where", required=True, metavar="WHERE", help="a folder (Qdrant Edge) or the URL of a server")
     ingest.add_argument(
         "--vectors", default="dense,colbert", metavar="V,V,…", help="such as dense,colbert-pool3-turbo8,muvera-binary"
@@ -116,22 +116,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _collection(parser: argparse.ArgumentParser, where: bool = True) -> None:
+def _collection(parser: argparse.ArgumentParser, searched: bool = True) -> None:
     parser.add_argument("collection", metavar="COLLECTION", help="movies, scifact, or a folder with BEIR's layout")
     parser.add_argument(
         "--docs", type=_docs, metavar="N", help="documents: a number or 'all' (default: 1000 for scifact, else all)"
     )
-    parser.add_argument(
-        "--depth", type=_positive, default=100, metavar="N", help="candidates of a rerank (default: 100)"
-    )
-    if where:
+    parser.add_argument("--split", default="test", help="qrels to use (default: test)")
+    if searched:
+        parser.add_argument(
+            "--depth", type=_positive, default=100, metavar="N", help="candidates of a rerank (default: 100)"
+        )
         parser.add_argument(
             "--where",
             metavar="WHERE",
             help="':memory:', a folder (Qdrant Edge) or a URL (default: QDRANT_URL, else Edge)",
         )
-    parser.add_argument("--split", default="test", help="qrels to use (default: test)")
-    parser.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
+        parser.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
 
 
 def _positive(text: str) -> int:
