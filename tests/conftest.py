@@ -1,7 +1,26 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
 
 import ragkit
+
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+CHROMIUM_FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium (RAGKIT_CHROMIUM names one); its tests are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("RAGKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("no Chromium found; RAGKIT_CHROMIUM can name one")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=path, headless=True, args=CHROMIUM_FLAGS)
+        yield started
+        started.close()
 
 
 @pytest.fixture()

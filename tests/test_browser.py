@@ -3,29 +3,12 @@
 RAGKIT_CHROMIUM names the browser (default: chromium or google-chrome on the PATH); none is downloaded.
 """
 
-import os
-import shutil
-
 import pytest
 
 from ragkit.report import render
 from tests.test_report import BAD, made_up
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SYSTEMS = ("dense", "colbert", "bm25", "dense→oracle", f"my run {BAD}")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("RAGKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no Chromium found; RAGKIT_CHROMIUM can name one")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, headless=True, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The explorer in a real browser: skipped where there is no Chromium or no Playwright, as test_browser.py is."""
 
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -10,23 +8,10 @@ import pytest
 import ragkit
 from ragkit.explorer import explore
 from ragkit.maxsim import maxsim
-from tests.test_browser import FLAGS
 from tests.test_report import BAD
 
 QUERY = "A movie for kids with fantasy elements and wonders"
 KUBO, TOYS = "4", "12"  # of load_movies()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("RAGKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no Chromium found; RAGKIT_CHROMIUM can name one")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, headless=True, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ Screenshots of what was seen go to build/.
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,8 +15,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
-from tests.test_browser import FLAGS
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = ("01_movies.ipynb", "02_maxsim_and_tokens.ipynb")
@@ -29,18 +26,6 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("RAGKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no Chromium found; RAGKIT_CHROMIUM can name one")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, headless=True, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
