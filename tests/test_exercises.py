@@ -32,6 +32,9 @@ RIGHT = {
     "05-a": (["hybrid", "hybrid-dbsf"], "hybrid"),
     "05-b": (582, r"\b58\d\b"),
     "05-c": ({"19": 0.5, "7": 2 / 3, "13": 1 / 2 + 1 / 14}, r"0\.5|0\.6"),
+    "06-a": (2191.2, r"2,191|2191"),
+    "06-b": (1294, r"\b1294\b"),
+    "06-c": (6, r"\b6\b"),
     "07-a": (0.857, r"0\.85"),
     "07-b": (["q40", "q28", "q25", "q34", "q23", "q01", "q33", "q02", "q03", "q05"], r"q\d\d"),
 }
@@ -73,6 +76,13 @@ WRONG = {
         ({"19": 1 / 2, "7": 1 / 3, "13": 1 / 2 + 1 / 14}, "film 7 is off"),
         ({"19": 1.0, "7": 1.0}, "keys 19, 7, 13"),
     ],
+    "06-a": [
+        (8499.2, "four bytes a number"),
+        (4184.4, "every row"),
+        (2092.2, "odd number"),
+    ],
+    "06-b": [(18.246, "of the numbers themselves"), (10.109, "divided by 128"), (1060, "the other way")],
+    "06-c": [(5, "1 of 40 queries lose"), (7, "a smaller depth"), (100, "20 films")],
     "07-a": [(0.861, "every film judged"), (0.888, "is dense's"), (0.883, "first three of both")],
     "07-b": [
         ([f"q{i:02}" for i in range(1, 11)], "colbert is not ahead"),

@@ -36,7 +36,7 @@ ORDER = [
     ["report", "bench_search", "bench_embed", "bench_index", "explorer"],
     ["answers"],
     ["checks_basics"],
-    ["checks_compare", "checks_own"],
+    ["checks_compare", "checks_cost", "checks_own"],
     ["exercises"],
     ["bench_scale"],
     ["__init__"],
