@@ -42,6 +42,9 @@ def test_search_knows_what_the_exact_ranking_is(movies, own_cache):
     expected = ragkit.compare(movies, ["colbert", "colbert-pool3"])
     for name in ("colbert", "colbert-pool3"):
         assert rows[name]["nDCG@10"] == pytest.approx(expected[name].means["nDCG@10"])
+    tops = [s.results[s.results["rank"] <= 10].groupby("query_id")["doc_id"].agg(tuple) for s in expected.systems]
+    same = int((tops[0] == tops[1]).sum())
+    assert same < 40 and rows["colbert-pool3"]["same_top_10"] == f"{same} of 40"
     assert {"colbert, local mode", "colbert, NumPy product", "dense→colbert @100, local mode"} <= set(rows)
 
 

@@ -81,6 +81,21 @@ def test_what_is_said_of_scale_is_the_committed_benches():
     assert made.exponent([10, 100], [2.0, 20.0]) == 1 and made.exponent([10, 100], [2.0, 2.0]) == 0
 
 
+def test_ten_million_documents_are_worked_out_from_bytes_a_document(monkeypatch):
+    made = script("make_scale")
+    first = {"what": made.FIRST_STAGE, "bytes": 4_000.0, "disk_bytes": 6_000.0, "of_exact": 0.99}
+    rerank = {"what": made.RERANK, "bytes": 10_000.0, "disk_bytes": 12_000.0, "of_exact": 1.0}
+    embedded = [{"what": "FastEmbed embed()", "documents_per_s": 1.0}, {"what": "ragkit", "documents_per_s": 20.0}]
+    benches = {"index": {"rows": [{"what": "colbert, local mode"}, first, rerank]}, "embed": {"rows": embedded}}
+    monkeypatch.setattr(made, "read", benches.__getitem__)
+    # bytes × 10 million × 2 replicas; 48 GB of a node's 64 may be used, and there are at least three nodes
+    table = made.ten_million()
+    assert f"| {made.FIRST_STAGE} | 4,000 | 80 | 120 | 3 | 99.0% |" in table
+    assert f"| {made.RERANK} | 10,000 | 200 | 240 | 5 | 100.0% |" in table and "local mode" not in table
+    cells = [line.split(" | ")[-1].strip(" |") for line in made.chosen().splitlines()[2:]]
+    assert cells == ["80 GB", "3", "360 GB", "1.00 MB, 0.5 ms at 2 GB/s", "278 core-hours"]
+
+
 def test_the_ledger_names_a_cause_for_every_drift():
     text = (ROOT / "docs" / "results.md").read_text("utf8")
     rows = re.findall(r"^\| `[^|]+\| 0\.\d+ \| 0\.\d+ \| ([+-]0\.\d+) \| ([^|]+) \|", text, re.MULTILINE)
