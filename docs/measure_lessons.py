@@ -147,8 +147,15 @@ def main() -> None:
     """Measure, unless only asked to render, and write the result and the guide."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--render", action="store_true", help="measure nothing; write the guide from the last result")
-    if not parser.parse_args().render:
-        result = measure(sorted(LESSONS.glob("[0-9]*.ipynb")))
+    parser.add_argument("--lessons", metavar="NN,NN,…", help="measure these; the others keep what was measured before")
+    options = parser.parse_args()
+    if not options.render:
+        paths = sorted(LESSONS.glob("[0-9]*.ipynb"))
+        asked = options.lessons.split(",") if options.lessons else [path.name[:2] for path in paths]
+        result = measure([path for path in paths if path.name[:2] in asked])
+        before = json.loads(RESULT.read_text("utf8"))["lessons"] if RESULT.is_file() and options.lessons else []
+        rows = {row["lesson"]: row for row in [*before, *result["lessons"]]}
+        result["lessons"] = [rows[name] for name in sorted(rows)]
         RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf8")
     guide = DOCS / "workshop.md"
     guide.write_text(render(guide.read_text("utf8"), json.loads(RESULT.read_text("utf8"))), "utf8")
