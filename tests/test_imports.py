@@ -40,6 +40,7 @@ ORDER = [
     ["exercises"],
     ["bench_scale"],
     ["__init__"],
+    ["commands"],
     ["__main__"],
 ]
 HEAVY = {
