@@ -48,7 +48,7 @@ def score_by_signs(answer) -> str:
     true = products.max(axis=1).sum()
     if abs(value - true) < 0.5:
         agree = (true / len(query) + 128) / 2
-        return f"A query row and its best row agree in {agree:.0f} of 128 signs, on average; 64 would be chance."
+        return f"A query row and its best row agree in {agree:.0f} of 128 signs, on average. Two rows by chance: 64."
     for other, why in (
         (maxsim(query, document).score, "That is MaxSim of the numbers themselves; take their signs first."),
         (true / 128, "That is the score divided by 128. Signs are not of length 1; leave them as they are."),
