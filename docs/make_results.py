@@ -7,19 +7,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from ragkit import (
-    Retriever,
-    System,
-    build_index,
-    compare,
-    load_beir,
-    load_encoders,
-    load_movies,
-    per_query,
-    plots,
-    show,
-)
-from ragkit.bm25 import Bm25Encoder
+from ragkit import Retriever, System, build_index, compare, load_beir, load_encoders, load_movies, per_query
+from ragkit.display import plots, tables
+from ragkit.display.verdicts import verdicts
+from ragkit.encoders.bm25 import Bm25Encoder
 
 DOCS = Path(__file__).resolve().parent
 SYSTEMS = ("dense", "colbert", "dense+colbert", "tokens", "dense+tokens", "bm25", "hybrid", "hybrid-dbsf")
@@ -80,8 +71,8 @@ def measure() -> None:
     ):
         comparison = compare(dataset, SYSTEMS)
         _write(f"{name}.json", comparison.to_dict())
-        print(show.headline(comparison), show.evidence(comparison), show.cost(comparison), sep="\n", end="\n\n")
-        (DOCS / "results" / f"{name}.txt").write_text("\n".join(show.verdicts(comparison)) + "\n", "utf8")
+        print(tables.headline(comparison), tables.evidence(comparison), tables.cost(comparison), sep="\n", end="\n\n")
+        (DOCS / "results" / f"{name}.txt").write_text("\n".join(verdicts(comparison)) + "\n", "utf8")
     _write("drift.json", drift())
     main_systems = [comparison[name] for name in IN_README]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", sharey=True)
@@ -164,10 +155,10 @@ def _evidence(result: dict) -> str:
         if e.get("difference") is None:
             row += ["baseline", "", "", ""]
         else:
-            p = "" if e["p_holm"] is None else show.p_value(e["p_holm"])
-            interval = f"{show.signed(e['difference_low'])} to {show.signed(e['difference_high'])}"
+            p = "" if e["p_holm"] is None else tables.p_value(e["p_holm"])
+            interval = f"{tables.signed(e['difference_low'])} to {tables.signed(e['difference_high'])}"
             queries = f"{e['wins']:.0f}/{e['ties']:.0f}/{e['losses']:.0f}"
-            row += [show.signed(e["difference"]), interval, p, queries]
+            row += [tables.signed(e["difference"]), interval, p, queries]
         rows.append((*row, f"{system['R@100']:.3f}", f"{system['RR@10']:.3f}"))
     head = ("system", "nDCG@10", "95 %", "difference", "95 %", "p (Holm)", "wins/ties/losses", "R@100", "RR@10")
     return _rows(head, rows)

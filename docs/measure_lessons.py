@@ -21,8 +21,8 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 
-from ragkit.prefetch import prefetch
-from ragkit.race import machine
+from ragkit.bench.race import machine
+from ragkit.workshop.stick import fill_stick
 
 DOCS = Path(__file__).resolve().parent
 LESSONS = DOCS.parent / "notebooks"
@@ -73,7 +73,7 @@ def measure(only: list[Path]) -> dict:
             os.environ["RAGKIT_CACHE"] = str(Path(room) / cache)
             _pass(only, lessons, situation)
         stick = Path(room) / "stick"
-        _, filled = _timed(lambda: prefetch(stick, platforms=PLATFORMS))
+        _, filled = _timed(lambda: fill_stick(stick, platforms=PLATFORMS))
         steps = [{"step": "fill a folder, embeddings in the cache", "s": filled, "MB": _megabytes(stick)}]
         steps += [{"step": f"{part}/ of it", "s": None, "MB": _megabytes(stick / part)} for part in _parts(stick)]
         steps.append(_set_up(stick, Path(room) / "venv"))

@@ -2,19 +2,18 @@
 
 import argparse
 import json
-import os
 import shlex
-import tempfile
 from pathlib import Path
 
 from ragkit.errors import RagkitError
+from ragkit.files import write_text
 
 DEMO_MOVIES = ("dense", "colbert", "dense+colbert", "tokens")
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Print what is installed and in reach; 1 if a lesson cannot run."""
-    from ragkit.doctor import can_run, examine
+    from ragkit.workshop.doctor import can_run, examine
 
     findings = examine()
     for finding in findings:
@@ -25,17 +24,18 @@ def doctor(options: argparse.Namespace) -> int:
 
 def _to_search(options: argparse.Namespace):
     """Return the collection; a whole folder is searched before anything in it is judged, too."""
-    from ragkit import load_collection, load_unjudged
+    from ragkit import load_dataset, load_unjudged
 
     folder = Path(options.collection)
     if options.docs is None and (folder / "corpus.jsonl").is_file():
         return load_unjudged(folder)
-    return load_collection(options.collection, options.docs, options.split)
+    return load_dataset(options.collection, options.docs, options.split)
 
 
 def search(options: argparse.Namespace) -> int:
     """Print what one query finds, and write it as JSON if asked."""
-    from ragkit import Retriever, System, build_index, load_encoders, show
+    from ragkit import Retriever, System, build_index, load_encoders
+    from ragkit.display import tables
 
     system = System.parse(options.system)
     dataset = _to_search(options)
@@ -43,20 +43,21 @@ def search(options: argparse.Namespace) -> int:
     index, _ = build_index(dataset, encoders, options.where)
     with index:
         hits = Retriever(index, encoders, system, options.depth, options.limit).search(options.query)
-    print(show.hits(hits, dataset.documents))
+    print(tables.hits(hits, dataset.documents))
     if options.json:
         titles = dict(zip(dataset.documents["doc_id"], dataset.documents["title"], strict=True))
         rows = [{"rank": i, "doc_id": d, "title": titles[d], "score": score} for i, (d, score) in enumerate(hits, 1)]
         result = {"collection": dataset.name, "query": options.query, "system": system.name, "results": rows}
-        _write(options.json, json.dumps(result, indent=1, ensure_ascii=False))
+        write_text(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
 def compare(options: argparse.Namespace) -> int:
     """Print systems side by side on a judged collection, and write what was asked for."""
-    from ragkit import compare, load_collection, trec
+    from ragkit import compare, load_dataset
+    from ragkit.datasets import trec
 
-    dataset = load_collection(options.collection, options.docs, options.split)
+    dataset = load_dataset(options.collection, options.docs, options.split)
     runs = dict(_named_run(text) for text in options.run)
     comparison = compare(dataset, options.systems.split(","), options.depth, options.where, runs=runs)
     comparison.config["command"] = "python -m ragkit " + shlex.join(options.arguments)
@@ -67,17 +68,17 @@ def compare(options: argparse.Namespace) -> int:
             trec.write_run(system.results, options.export / f"{name}.run", name)
         trec.write_qrels(dataset.qrels, options.export / "qrels.txt")
     if options.json:
-        _write(options.json, json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False))
+        write_text(options.json, json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False) + "\n")
     if options.html:
-        from ragkit.report import render
+        from ragkit.display.report import render
 
-        _write(options.html, render([(dataset, comparison)]))
+        write_text(options.html, render([(dataset, comparison)]) + "\n")
         print(f"Report: {options.html}")
     return 0
 
 
 def _named_run(text: str):
-    from ragkit import trec
+    from ragkit.datasets import trec
 
     name, equals, path = text.partition("=")
     if not (name and equals and path):
@@ -90,8 +91,8 @@ def ingest(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from ragkit import build_index, load_encoders
-    from ragkit.ingest import plan
-    from ragkit.options import ServerOptions
+    from ragkit.engines.ingest import plan
+    from ragkit.engines.server_options import ServerOptions
 
     if options.where == ":memory:":
         raise RagkitError("':memory:' keeps nothing; name a folder or the URL of a server.")
@@ -115,12 +116,12 @@ def ingest(options: argparse.Namespace) -> int:
 
 def import_(options: argparse.Namespace) -> int:
     """Make a collection of a CSV file or a folder of texts."""
-    from ragkit.importing import read_documents, write_collection
+    from ragkit.datasets.importing import read_documents, write_dataset
 
     documents, notes = read_documents(
         options.source, options.text, options.title, options.id, options.delimiter, options.encoding
     )
-    write_collection(documents, options.to)
+    write_dataset(documents, options.to)
     print(f"{len(documents):,} documents in {options.to}", *(f"Note: {note}." for note in notes), sep="\n")
     print("Next: queries and judgments, as in notebooks/07_your_own_data.ipynb.")
     return 0
@@ -130,12 +131,12 @@ def bench(options: argparse.Namespace) -> int:
     """Print a bench's table, and write it as JSON if asked."""
     from importlib import import_module
 
-    from ragkit import load_collection
-    from ragkit.race import machine
-    from ragkit.show import table
+    from ragkit import load_dataset
+    from ragkit.bench.race import machine
+    from ragkit.display.tables import table
 
-    bench = getattr(import_module(f"ragkit.bench_{options.what}"), f"bench_{options.what}")
-    dataset = load_collection(options.collection, options.docs, options.split)
+    bench = getattr(import_module(f"ragkit.bench.{options.what}"), f"bench_{options.what}")
+    dataset = load_dataset(options.collection, options.docs, options.split)
     settings = {"rounds": options.rounds} if options.rounds else {}
     if options.sizes:
         if options.what != "scale":
@@ -148,20 +149,20 @@ def bench(options: argparse.Namespace) -> int:
     if options.json:
         command = "python -m ragkit " + shlex.join(options.arguments)
         result = {"command": command, "collection": dataset.name, "documents": len(dataset.documents), "machine": on}
-        _write(options.json, json.dumps(result | {"rows": rows}, indent=1, ensure_ascii=False))
+        write_text(options.json, json.dumps(result | {"rows": rows}, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
 def prefetch(options: argparse.Namespace) -> int:
     """Fill or check a folder; 1 if something is damaged or missing."""
-    from ragkit.mirror import damage
-    from ragkit.prefetch import prefetch
+    from ragkit.files import damaged
+    from ragkit.workshop.stick import fill_stick
 
     if options.check:
-        found = damage(options.check)
+        found = damaged(options.check)
         print("\n".join([*found, f"{len(found)} files are damaged or missing" if found else "every file is intact"]))
         return 1 if found else 0
-    lacking = prefetch(
+    lacking = fill_stick(
         options.to,
         options.collections.split(","),
         [model for model in options.models.split(",") if model],
@@ -178,7 +179,7 @@ def prefetch(options: argparse.Namespace) -> int:
 def demo(options: argparse.Namespace) -> int:
     """Compare on the movies and on SciFact, and write the report."""
     from ragkit import compare, load_beir, load_movies
-    from ragkit.report import render
+    from ragkit.display.report import render
 
     pairs = []
     for dataset, systems in ((load_movies(), DEMO_MOVIES), (load_beir("scifact"), DEMO_MOVIES[:3])):
@@ -187,27 +188,15 @@ def demo(options: argparse.Namespace) -> int:
     for _, comparison in pairs:
         print()
         _print(comparison)
-    _write(options.html, render(pairs))
+    write_text(options.html, render(pairs) + "\n")
     print(f"\nReport: {options.html}")
     return 0
 
 
 def _print(comparison) -> None:
-    from ragkit import show
+    from ragkit.display import tables
+    from ragkit.display.verdicts import verdicts
 
-    print(show.headline(comparison))
-    print(show.quality(comparison), show.evidence(comparison), show.cost(comparison), sep="\n\n")
-    print("\n" + "\n".join(show.verdicts(comparison)))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(handle, "w", encoding="utf8") as file:
-            file.write(text + "\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RagkitError(f"{path} cannot be written ({error}); choose another place.") from error
+    print(tables.headline(comparison))
+    print(tables.quality(comparison), tables.evidence(comparison), tables.cost(comparison), sep="\n\n")
+    print("\n" + "\n".join(verdicts(comparison)))

@@ -11,9 +11,9 @@ import qdrant_edge
 from tqdm import tqdm
 
 import ragkit
-from ragkit import encoders
-from ragkit.datasets import Dataset
-from ragkit.edge import EdgeIndex
+from ragkit.datasets.dataset import Dataset
+from ragkit.encoders import encoder as encoders
+from ragkit.engines.edge import EdgeIndex
 
 BATCH_BYTES = 150_000  # so little that an ingest of a few hundred short texts is made durable several times
 TOKENS_PER_BATCH = 200
@@ -29,7 +29,9 @@ class Ingest:
     def __init__(self, dataset: Dataset, names: list[str], folder: Path):
         # Forked from a process that has imported everything, so that dozens of starts take seconds.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.processes", "ragkit.ingest", "ragkit.variants", "pandas"])
+        context.set_forkserver_preload(
+            ["tests.processes", "ragkit.engines.ingest", "ragkit.encoders.variants", "pandas"]
+        )
         self._heard, said = context.Pipe(duplex=False)
         self.steps: list[str] = []
         self._process = context.Process(target=_ingest, args=(said, _cache(), dataset, names, folder))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import ragkit
-from ragkit import bench_embed, bench_index, bench_scale, bench_search, race
-from ragkit.__main__ import main
+from ragkit.bench import embed, index, race, scale, search
+from ragkit.cli import main
 
 
 def test_a_race_runs_all_in_turn_and_compares_times_of_one_round(monkeypatch):
@@ -32,11 +32,11 @@ def test_a_race_runs_all_in_turn_and_compares_times_of_one_round(monkeypatch):
 
 def test_a_batch_is_told_by_the_query():
     row = {"what": "x", "ms": 80.0, "ms_min": 40.0, "times_as_fast": 0.5}
-    assert {k: bench_search._each(k, v) for k, v in row.items()} == row | {"ms": 10, "ms_min": 5, "times_as_fast": 4}
+    assert {k: search._each(k, v) for k, v in row.items()} == row | {"ms": 10, "ms_min": 5, "times_as_fast": 4}
 
 
 def test_search_knows_what_the_exact_ranking_is(movies, own_cache):
-    rows = {row["what"]: row for row in bench_search.bench_search(movies, rounds=1)}
+    rows = {row["what"]: row for row in search.bench_search(movies, rounds=1)}
     assert rows["colbert"]["of_exact"] == 1 and rows["colbert"]["same_top_10"] == "40 of 40"
     assert rows["colbert-pool4→colbert @500"]["nDCG@10"] == rows["colbert"]["nDCG@10"]  # 500 are all there are
     expected = ragkit.compare(movies, ["colbert", "colbert-pool3"])
@@ -52,26 +52,26 @@ def test_search_refuses_engines_that_disagree():
     def same(i):
         return [("d", 2.0), ("e", 1.0)]
 
-    bench_search._same_scores(same, same, lambda i: [2.0, 1.0])
+    search._same_scores(same, same, lambda i: [2.0, 1.0])
     with pytest.raises(AssertionError):
-        bench_search._same_scores(same, same, lambda i: [2.0, 1.1])
+        search._same_scores(same, same, lambda i: [2.0, 1.1])
     with pytest.raises(AssertionError):
-        bench_search._same_scores(same, lambda i: [("d", 2.1), ("e", 1.0)], lambda i: [2.0, 1.0])
+        search._same_scores(same, lambda i: [("d", 2.1), ("e", 1.0)], lambda i: [2.0, 1.0])
 
 
 def test_embed_compares_the_same_vectors(movies, own_cache, monkeypatch):
-    rows = bench_embed.bench_embed(movies, rounds=1, documents=3)
+    rows = embed.bench_embed(movies, rounds=1, documents=3)
     assert [(row["what"], row["documents"]) for row in rows] == [("FastEmbed embed()", 3), ("ragkit", 3)] * 2
     for row in rows:
         assert row["documents_per_s"] == pytest.approx(3000 / row["ms"])
     made = ragkit.Encoder.encode_documents
     monkeypatch.setattr(ragkit.Encoder, "encode_documents", lambda self, texts: [a * 1.01 for a in made(self, texts)])
     with pytest.raises(AssertionError):
-        bench_embed.bench_embed(movies, rounds=1, documents=1)
+        embed.bench_embed(movies, rounds=1, documents=1)
 
 
 def test_index_measures_each_variant_in_a_process_of_its_own(movies):
-    local, plain, pooled = bench_index.bench_index(movies, rounds=1, variants=("colbert", "colbert-pool3-turbo8"))
+    local, plain, pooled = index.bench_index(movies, rounds=1, variants=("colbert", "colbert-pool3-turbo8"))
     assert (local["what"], plain["what"], pooled["what"]) == ("colbert, local mode", "colbert", "colbert-pool3-turbo8")
     assert plain["bytes_ratio"] == plain["of_exact"] == 1 and pooled["bytes_ratio"] > 10
     assert all(row["seconds_min"] <= row["seconds"] <= row["seconds_max"] for row in (local, plain, pooled))
@@ -79,10 +79,10 @@ def test_index_measures_each_variant_in_a_process_of_its_own(movies):
 
 
 def test_scale_repeats_documents_with_noise_and_says_nothing_of_quality(movies):
-    rows = bench_scale.bench_scale(movies, sizes=[20, 45], rounds=1)
+    rows = scale.bench_scale(movies, sizes=[20, 45], rounds=1)
     assert [row["documents"] for row in rows] == [20] * 6 + [45] * 6 and "nDCG@10" not in rows[0]
     encoders = ragkit.load_encoders(["colbert"])
-    documents = [d["colbert"] for d in bench_scale._documents(movies.passages, encoders, 45)]
+    documents = [d["colbert"] for d in scale._documents(movies.passages, encoders, 45)]
     first, copy = documents[3], documents[23]
     np.testing.assert_array_equal(first, encoders["colbert"].encode_documents(movies.passages)[3])
     cosines = (first * copy).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(copy, axis=1)

@@ -5,7 +5,7 @@ RAGKIT_CHROMIUM names the browser (default: chromium or google-chrome on the PAT
 
 import pytest
 
-from ragkit.report import render
+from ragkit.display.report import render
 from tests.test_report import BAD, made_up
 
 SYSTEMS = ("dense", "colbert", "bm25", "dense→oracle", f"my run {BAD}")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ragkit.__main__ import main
+from ragkit.cli import main
 
 
 def test_search_prints_and_writes_the_ranking(capsys, tmp_path):

@@ -14,9 +14,10 @@ from qdrant_client import models
 
 import ragkit
 from ragkit import Prefetch, RagkitError, ServerOptions, Storage, VectorSpec, open_index
-from ragkit.connection import Retries
-from ragkit.index import Fusion, Sparse
-from ragkit.wire import point_bytes, shortened
+from ragkit.engines._connection import Retries
+from ragkit.engines._requests import point_bytes, shortened
+from ragkit.engines.index import Fusion
+from ragkit.vectors import Sparse
 from tests.stub_server import Answer, Cut, Stall, StubServer
 
 SPECS = {"dense": VectorSpec(24), "colbert": VectorSpec(8, True), "bm25": VectorSpec(0, sparse=True)}
@@ -56,7 +57,7 @@ def stub(monkeypatch):
 def naps(monkeypatch):
     """What was slept, in seconds, on a clock that only sleeping moves."""
     slept = []
-    for module in ("ragkit.connection", "ragkit.server"):
+    for module in ("ragkit.engines._connection", "ragkit.engines.server"):
         monkeypatch.setattr(f"{module}.sleep", slept.append)
         monkeypatch.setattr(f"{module}.monotonic", lambda: sum(slept))
     return slept
@@ -519,7 +520,7 @@ def test_two_that_store_the_same_at_once_double_nothing(stub, vectors, documents
 def test_what_is_stored_is_read_in_pages(stub, vectors, monkeypatch):
     with open_index(stub.url, SPECS, **OPEN) as index:
         index.add(DOC_IDS, vectors)
-    monkeypatch.setattr("ragkit.server._PAGE", 7)
+    monkeypatch.setattr("ragkit.engines.server._PAGE", 7)
     with open_index(stub.url, SPECS, **OPEN) as index:
         assert index.doc_ids == DOC_IDS
     pages = [seen.body for seen in stub.requests("POST", "/scroll")]

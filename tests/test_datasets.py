@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import ragkit
-from ragkit import RagkitError, beir
+from ragkit import RagkitError
+from ragkit.datasets import beir, readers
 
 DOC = '{"_id": "d1", "title": "T", "text": "some text"}'
 QUERY = '{"_id": "q1", "text": "a query"}'
@@ -102,7 +103,7 @@ def test_an_unknown_name_a_missing_split_and_too_few_documents_are_named(write_c
     with pytest.raises(RagkitError, match="2 documents are judged, so a subset has at least as many; got 1"):
         ragkit.load_beir(folder, docs=1)
     with pytest.raises(RagkitError, match="movies come whole"):
-        ragkit.load_collection("movies", docs=5)
+        ragkit.load_dataset("movies", docs=5)
 
 
 def test_a_subset_keeps_every_judged_document_and_is_always_the_same(write_collection):
@@ -119,8 +120,8 @@ def test_a_subset_keeps_every_judged_document_and_is_always_the_same(write_colle
 def known(write_collection, tmp_path, monkeypatch, own_cache):
     """A collection `tiny` that is known by name; returns its folder and a function that zips it."""
     folder = write_collection([DOC], [QUERY], ["query-id\tcorpus-id\tscore", QREL], name="source/beir/tiny")
-    tables = beir.read_corpus(folder / "corpus.jsonl"), beir.read_queries(folder / "queries.jsonl")
-    sums = beir.content_sha256(*tables, beir.read_qrels(folder / "qrels" / "test.tsv"))
+    tables = readers.read_corpus(folder / "corpus.jsonl"), readers.read_queries(folder / "queries.jsonl")
+    sums = beir.content_sha256(*tables, readers.read_qrels(folder / "qrels" / "test.tsv"))
     manifest = {
         "name": "tiny",
         "url": "http://127.0.0.1:9/tiny.zip",

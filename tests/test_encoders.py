@@ -7,8 +7,9 @@ from fastembed import LateInteractionTextEmbedding, TextEmbedding
 from qdrant_client import QdrantClient, models
 
 import ragkit
-from ragkit import RagkitError, embedded
-from ragkit.encoders import Encoder
+from ragkit import RagkitError
+from ragkit.encoders import embedded
+from ragkit.encoders.encoder import Encoder
 
 MIXED = ["A film.", "", "Naïve café — 日本語, “quotes”!", "word " * 400, "x", "one two three four five six seven"]
 

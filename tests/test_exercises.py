@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import ragkit
-from ragkit.exercises import CHECKS
+from ragkit.course.checking import CHECKS
 from tests.make_exercises import CHECK, EXERCISES, SOLUTIONS, exercise
 
 Q01 = "A movie for kids with fantasy elements and wonders"

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import ragkit
-from ragkit import RagkitError, explorer
-from ragkit.encoders import Token
-from ragkit.explorer import Explained, Explorer, explore
+from ragkit import RagkitError
+from ragkit.display import explorer, tables
+from ragkit.display.explorer import Explained, Explorer, explore
+from ragkit.encoders.encoder import Token
 from ragkit.maxsim import maxsim
 from tests.test_report import BAD
 
@@ -145,7 +146,7 @@ def test_text_is_escaped_in_every_form(colbert):
 def test_the_text_form_shows_scores_and_the_words_that_tell_them_apart(view):
     lines = repr(view).splitlines()
     assert lines[0] == f'MaxSim explorer: "{QUERY}", 32 rows of ragkit/colbert-minilm-l6'
-    assert lines[3].split()[-1] == ragkit.show.number(view.scores[0])
+    assert lines[3].split()[-1] == tables.number(view.scores[0])
     assert " ".join(lines[6].split()) == "query token A best match A similarity B best match B similarity A − B"
     assert lines[7].split()[:2] == ["fantasy", "magical"]
     differences = [abs(float(line.split()[-1])) for line in lines[7:]]
@@ -199,4 +200,4 @@ def test_two_explorers_of_the_same_are_the_same_page(colbert, view, texts):
 def test_it_is_a_name_of_the_package():
     code = "import ragkit; print(ragkit.explore.__module__, ragkit.Explorer.__module__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["ragkit.explorer"] * 2, done.stderr
+    assert done.stdout.split() == ["ragkit.display.explorer"] * 2, done.stderr

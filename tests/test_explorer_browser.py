@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ragkit
-from ragkit.explorer import explore
+from ragkit.display.explorer import explore
 from ragkit.maxsim import maxsim
 from tests.test_report import BAD
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import ragkit
-from ragkit.__main__ import main
-from ragkit.importing import read_documents
+from ragkit.cli import main
+from ragkit.datasets.importing import read_documents
 from ragkit.paths import data_dir
 
 FAQ = data_dir() / "library_faq.csv"
@@ -29,7 +29,7 @@ def rows(path, **options):
 
 
 def test_the_example_is_read_as_pandas_reads_it(tmp_path):
-    folder = ragkit.import_collection(FAQ, tmp_path / "faq", text="answer", title="question", id="id")
+    folder = ragkit.import_dataset(FAQ, tmp_path / "faq", text="answer", title="question", id="id")
     expected = pd.read_csv(FAQ, dtype=str)
     found = ragkit.load_unjudged(folder).documents
     assert found.values.tolist() == expected[["id", "question", "answer"]].values.tolist()
@@ -37,7 +37,7 @@ def test_the_example_is_read_as_pandas_reads_it(tmp_path):
 
 
 def test_what_is_written_is_a_beir_collection_that_lacks_only_queries_and_judgments(tmp_path, csv_file):
-    folder = ragkit.import_collection(csv_file('id,t\na,"1, 2"\nb,é\n'), tmp_path / "new" / "c", text="t", id="id")
+    folder = ragkit.import_dataset(csv_file('id,t\na,"1, 2"\nb,é\n'), tmp_path / "new" / "c", text="t", id="id")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == ["corpus.jsonl", "qrels/test.tsv", "queries.jsonl"]
     assert (folder / "qrels" / "test.tsv").read_bytes() == b"query-id\tcorpus-id\tscore\n"
@@ -118,7 +118,7 @@ BAD = [
 def test_what_cannot_be_read_is_refused_with_its_line(csv_file, tmp_path, content, options, message):
     path = csv_file(content)
     with pytest.raises(ragkit.RagkitError, match=message):
-        ragkit.import_collection(path, tmp_path / "to", **options)
+        ragkit.import_dataset(path, tmp_path / "to", **options)
     assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
 
 
@@ -170,13 +170,13 @@ def test_a_folder_without_texts_is_refused(tmp_path):
 def test_a_collection_that_is_there_is_never_overwritten(tmp_path, csv_file):
     path, to = csv_file("text\nx\n"), tmp_path / "to"
     to.mkdir()  # an empty folder is as good as none
-    ragkit.import_collection(path, to, text="text")
+    ragkit.import_dataset(path, to, text="text")
     before = (to / "corpus.jsonl").read_bytes()
     with pytest.raises(ragkit.RagkitError, match="is there already"):
-        ragkit.import_collection(csv_file("text\ny\n"), to, text="text")
+        ragkit.import_dataset(csv_file("text\ny\n"), to, text="text")
     assert (to / "corpus.jsonl").read_bytes() == before
     with pytest.raises(ragkit.RagkitError, match="is there already"):
-        ragkit.import_collection(path, path, text="text")
+        ragkit.import_dataset(path, path, text="text")
 
 
 def test_a_collection_is_written_whole_or_not_at_all(tmp_path, csv_file, monkeypatch):
@@ -186,13 +186,13 @@ def test_a_collection_is_written_whole_or_not_at_all(tmp_path, csv_file, monkeyp
     path = csv_file("text\nx\n")
     monkeypatch.setattr("pathlib.Path.touch", fail)  # after the corpus, before the rest
     with pytest.raises(ragkit.RagkitError, match="cannot be written .disk full"):
-        ragkit.import_collection(path, tmp_path / "to", text="text")
+        ragkit.import_dataset(path, tmp_path / "to", text="text")
     assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX's")
 def test_others_may_read_what_was_written(tmp_path, csv_file):
-    folder = ragkit.import_collection(csv_file("text\nx\n"), tmp_path / "to", text="text")
+    folder = ragkit.import_dataset(csv_file("text\nx\n"), tmp_path / "to", text="text")
     (tmp_path / "plain").mkdir()
     assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
 

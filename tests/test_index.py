@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ragkit import Prefetch, RagkitError, VectorSpec, open_index
-from ragkit.client import ClientIndex
+from ragkit.engines.local import LocalIndex
 from ragkit.maxsim import maxsim
 
 SPECS = {"dense": VectorSpec(24, False), "colbert": VectorSpec(8, True)}
@@ -94,7 +94,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path, vectors)
 
 
 def test_batches_are_cut_by_floats_and_nothing_is_lost(monkeypatch, vectors):
-    monkeypatch.setattr(ClientIndex, "batch_bytes", 2000)
+    monkeypatch.setattr(LocalIndex, "batch_bytes", 2000)
     with open_index(":memory:", SPECS) as index:
         sizes = []
         upsert = index._upsert

@@ -19,10 +19,10 @@ import pytest
 
 import ragkit
 from ragkit import Dataset, Prefetch, RagkitError, VectorSpec, build_index, load_encoders, open_index
-from ragkit.cached import CachedEncoder
-from ragkit.encoders import Encoder
-from ragkit.index_base import MAX_FLOATS_PER_POINT
-from ragkit.ingest import plan
+from ragkit.encoders.cached_encoder import CachedEncoder
+from ragkit.encoders.encoder import Encoder
+from ragkit.engines.ingest import plan
+from ragkit.vectors import MAX_FLOATS_PER_POINT
 from tests.processes import TOKENS_PER_BATCH, Ingest, anonymous_growth, started
 
 PLAIN = ["colbert"]
@@ -424,7 +424,7 @@ def test_a_document_with_too_many_floats_is_refused_before_any_work(tmp_path, ow
 
 
 def test_too_little_memory_is_refused_before_any_work(tmp_path, own_cache, monkeypatch, windows, asked):
-    monkeypatch.setattr("ragkit.ingest.psutil.virtual_memory", lambda: SimpleNamespace(available=300_000))
+    monkeypatch.setattr("ragkit.engines.ingest.psutil.virtual_memory", lambda: SimpleNamespace(available=300_000))
     encoders = load_encoders(["colbert"])
     match = r"needs about 0.0 GB in memory and 0.0 GB are free. Take fewer documents .* \(colbert-pool2-turbo4\)"
     assert_refused_before_any_work(windows, encoders, tmp_path / "kept", match, own_cache)
@@ -434,7 +434,7 @@ def test_too_little_memory_is_refused_before_any_work(tmp_path, own_cache, monke
 
 @pytest.mark.parametrize("free", [0, 3_000_000])
 def test_too_small_a_disk_is_refused_before_any_work(free, tmp_path, own_cache, monkeypatch, windows, asked):
-    monkeypatch.setattr("ragkit.ingest.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr("ragkit.engines.ingest.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     match = r"writes up to 0.0 GB to the disk of .*, which has 0.0 GB free. Choose another place"
     assert_refused_before_any_work(windows, load_encoders(["colbert"]), tmp_path / "kept", match, own_cache)
     assert asked == []
@@ -445,7 +445,7 @@ def test_the_cache_and_the_index_share_a_disk(tmp_path, own_cache, monkeypatch, 
     predicted = plan(windows, load_encoders(["colbert"]), tmp_path / "kept")
     free = max(predicted.cache_bytes, predicted.disk_bytes)
     assert os.stat(own_cache).st_dev == os.stat(tmp_path).st_dev
-    monkeypatch.setattr("ragkit.ingest.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr("ragkit.engines.ingest.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     with pytest.raises(RagkitError, match="Choose another place"):
         predicted.check()
     replace(predicted, cache_bytes=0).check()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import ragkit
-from ragkit.judging import Judgments, pool, write_queries
+from ragkit.datasets.judging import Judgments, judging_pool, write_queries
 
 
 def run(query_id, *doc_ids):
@@ -35,7 +35,7 @@ def collection(write_collection):
 def test_a_pool_is_the_union_of_the_first_of_each_run():
     one = pd.concat([run("q2", "a", "b", "c"), run("q1", "a", "d")])
     other = pd.concat([run("q2", "c", "b", "a"), run("q3", "e")])
-    found = pool({"one": one, "other": other}, depth=2)
+    found = judging_pool({"one": one, "other": other}, depth=2)
     expected = {
         (q, d) for frame in (one, other) for q, d, rank in pairs(frame[["query_id", "doc_id", "rank"]]) if rank <= 2
     }
@@ -46,17 +46,21 @@ def test_a_pool_is_the_union_of_the_first_of_each_run():
 def test_the_order_of_a_pool_shows_neither_system_nor_rank():
     ids = [f"d{i}" for i in range(30)]
     forward, backward = run("q", *ids), run("q", *reversed(ids))
-    found = pool([forward], 30)["doc_id"].tolist()
-    assert found == pool([backward], 30)["doc_id"].tolist() == pool([backward, forward], 30)["doc_id"].tolist()
+    found = judging_pool([forward], 30)["doc_id"].tolist()
+    assert (
+        found
+        == judging_pool([backward], 30)["doc_id"].tolist()
+        == judging_pool([backward, forward], 30)["doc_id"].tolist()
+    )
     assert found == sorted(ids, key=lambda d: hashlib.sha256(f"q\t{d}".encode()).hexdigest()) != sorted(ids)
-    other = pool([run("r", *ids)], 30)["doc_id"].tolist()
+    other = judging_pool([run("r", *ids)], 30)["doc_id"].tolist()
     assert other != found  # nor does a document stand in the same place for every query
 
 
 @pytest.mark.parametrize(("runs", "depth"), [([], 5), ([run("q", "a")], 0), ([run("q", "a").drop(columns="rank")], 5)])
 def test_what_cannot_be_pooled_is_refused(runs, depth):
     with pytest.raises(ragkit.RagkitError, match="at least one run|no column rank"):
-        pool(runs, depth)
+        judging_pool(runs, depth)
 
 
 def test_the_later_judgment_of_a_pair_holds_and_the_earlier_stays_in_the_file(judgments):
@@ -68,7 +72,7 @@ def test_the_later_judgment_of_a_pair_holds_and_the_earlier_stays_in_the_file(ju
 
 
 def test_another_kernel_goes_on_where_the_first_stopped(judgments):
-    both = pool([run("q", "a", "b", "é ü")], 3)
+    both = judging_pool([run("q", "a", "b", "é ü")], 3)
     judgments.record("q", "é ü", 1)
     again = Judgments(judgments.path)
     assert "é ü" not in again.left(both)["doc_id"].tolist() and len(again.left(both)) == 2
@@ -148,7 +152,7 @@ def test_queries_that_cannot_be_asked_are_refused(tmp_path, queries):
 
 def everything(dataset):
     runs = [run(q, *dataset.documents["doc_id"]) for q in dataset.queries["query_id"]]
-    return pool([pd.concat(runs)], 10)
+    return judging_pool([pd.concat(runs)], 10)
 
 
 def parts(widget):
@@ -219,4 +223,4 @@ def test_a_notebook_gets_buttons_and_the_text_form_beside_them(collection, judgm
 
 def test_a_pool_of_another_collection_is_refused(collection, judgments):
     with pytest.raises(ragkit.RagkitError, match="in the pool, but not both"):
-        ragkit.judge(pool([run("q1", "elsewhere")], 5), collection, judgments)
+        ragkit.judge(judging_pool([run("q1", "elsewhere")], 5), collection, judgments)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ragkit import RagkitError, load_encoders
-from ragkit.pooling import PooledEncoder, pool_rows
+from ragkit.encoders.token_pooling import TokenPooledEncoder, pool_tokens
 
 
 def ward(points, groups):
@@ -30,7 +30,7 @@ def test_groups_are_those_of_wards_method(rows, factor, rng):
     array = rng.standard_normal((rows, 6)).astype(np.float32)
     units = array[1:] / np.linalg.norm(array[1:], axis=1, keepdims=True)
     means = {tuple(units[part].mean(0).round(5)) for part in ward(units.astype(np.float64), ceil((rows - 1) / factor))}
-    pooled = pool_rows(array, factor)
+    pooled = pool_tokens(array, factor)
     assert pooled.dtype == np.float32
     np.testing.assert_array_equal(pooled[0], array[0])
     expected = np.array(sorted(means))
@@ -40,14 +40,14 @@ def test_groups_are_those_of_wards_method(rows, factor, rng):
 def test_four_rows_by_hand():
     """East and nearly east are joined, as are north and long north: directions count, lengths do not."""
     rows = np.array([[5, 5], [1, 0], [0, 1], [0, 9], [3, 0.03]], np.float32)
-    pooled = pool_rows(rows, 2)
+    pooled = pool_tokens(rows, 2)
     np.testing.assert_allclose(sorted(pooled.tolist()), [[0, 1], [0.99998, 0.005], [5, 5]], atol=1e-4)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 7])
 def test_factor_one_is_the_identity(rows, rng):
     array = rng.standard_normal((rows, 3))
-    pooled = pool_rows(array, 1)
+    pooled = pool_tokens(array, 1)
     assert pooled.dtype == np.float32
     np.testing.assert_array_equal(pooled, array.astype(np.float32))
 
@@ -55,12 +55,12 @@ def test_factor_one_is_the_identity(rows, rng):
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 9])
 def test_a_factor_th_of_the_rows_is_left_and_the_first(factor, rng):
     for rows in range(1, 40):
-        assert len(pool_rows(rng.standard_normal((rows, 5)), factor)) == 1 + ceil((rows - 1) / factor)
+        assert len(pool_tokens(rng.standard_normal((rows, 5)), factor)) == 1 + ceil((rows - 1) / factor)
 
 
 def test_equal_rows_become_their_mean_and_nothing_is_invented():
     row = np.array([3.0, 4.0], np.float32)
-    pooled = pool_rows(np.stack([row] * 9), 2)
+    pooled = pool_tokens(np.stack([row] * 9), 2)
     assert 2 <= len(pooled) <= 5
     np.testing.assert_allclose(pooled, [row, *[row / 5] * (len(pooled) - 1)], rtol=1e-6)
 
@@ -71,28 +71,28 @@ def test_rows_of_zeros_make_no_nan(zeros, rng):
     array[list(zeros)] = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.isfinite(pool_rows(array, 2)).all()
+        assert np.isfinite(pool_tokens(array, 2)).all()
 
 
 def test_pooling_changes_nothing_of_its_input(rng):
     array = rng.standard_normal((9, 4)).astype(np.float32)
     before = array.copy()
-    pool_rows(array, 3)
+    pool_tokens(array, 3)
     np.testing.assert_array_equal(array, before)
 
 
 @pytest.mark.parametrize("factor", [0, -2])
 def test_a_factor_below_one_is_refused(factor):
     with pytest.raises(RagkitError, match=f"pooling factor is {factor}; expected 1"):
-        pool_rows(np.ones((3, 2)), factor)
+        pool_tokens(np.ones((3, 2)), factor)
 
 
 def test_documents_are_pooled_and_queries_are_not(movies, colbert, own_cache):
-    encoder = PooledEncoder(colbert, 3)
+    encoder = TokenPooledEncoder(colbert, 3)
     for pooled, rows in zip(
         encoder.encode_documents(movies.passages), colbert.encode_documents(movies.passages), strict=True
     ):
-        np.testing.assert_array_equal(pooled, pool_rows(rows, 3))
+        np.testing.assert_array_equal(pooled, pool_tokens(rows, 3))
         assert len(pooled) == 1 + ceil((len(rows) - 1) / 3)
     queries = movies.queries["text"].tolist()[:4]
     for a, b in zip(encoder.encode_queries(queries), colbert.encode_queries(queries), strict=True):
@@ -110,7 +110,7 @@ def test_rows_are_predicted_at_most_and_then_known(movies, own_cache, monkeypatc
 
 
 def test_what_is_pooled_otherwise_is_kept_apart(movies, colbert, own_cache):
-    two, four = PooledEncoder(colbert, 2), PooledEncoder(colbert, 4)
+    two, four = TokenPooledEncoder(colbert, 2), TokenPooledEncoder(colbert, 4)
     assert len({encoder.fingerprint for encoder in (colbert, two, four)}) == 3
     a, b = (encoder.encode_documents(movies.passages[:1])[0] for encoder in (two, four))
     assert len(a) > len(b)

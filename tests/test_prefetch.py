@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 import ragkit
-from ragkit import wheels
-from ragkit.__main__ import main
-from ragkit.cache import ArrayCache
-from ragkit.mirror import damage, in_mirror
-from ragkit.prefetch import prefetch
-from ragkit.wheels import Target, absent, pins
+from ragkit.cli import main
+from ragkit.encoders.embedding_cache import EmbeddingCache
+from ragkit.files import damaged
+from ragkit.paths import in_mirror
+from ragkit.workshop import wheels
+from ragkit.workshop.stick import fill_stick
+from ragkit.workshop.wheels import Target, absent, pins
 
 ROOT = Path(__file__).resolve().parent.parent
 # Run first in a child process: no socket may open, and no model may run.
@@ -80,7 +81,7 @@ def fill(index, tmp_path, monkeypatch):
 
     def run(**options):
         options = {"collections": (), "lock": index, "say": said.append} | options
-        return prefetch(tmp_path / "stick", **options)
+        return fill_stick(tmp_path / "stick", **options)
 
     run.stick, run.said = tmp_path / "stick", said
     return run
@@ -143,7 +144,7 @@ def test_wheels_of_each_platform_come_with_their_checksums(fill):
     for line in (fill.stick / "SHA256SUMS").read_text("utf8").splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((fill.stick / name).read_bytes()).hexdigest() == digest
-    assert damage(fill.stick) == []
+    assert damaged(fill.stick) == []
 
 
 def test_a_pin_without_a_wheel_is_named_and_the_others_come(fill, index):
@@ -174,7 +175,7 @@ def test_interrupted_it_continues_where_it_stopped(fill, monkeypatch):
         fill()
     (fill.stick / "wheels" / ".partial").mkdir()
     (fill.stick / "wheels" / ".partial" / "half.whl").write_bytes(b"PK")
-    assert asked == ["apple==1.0"] and damage(fill.stick) == []
+    assert asked == ["apple==1.0"] and damaged(fill.stick) == []
 
     monkeypatch.setattr(wheels, "_pip", lambda a, f, keep=None: asked.append(a[-2]) or pip(a, f, keep))
     assert fill() == []
@@ -234,7 +235,9 @@ def shelf(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAGKIT_MIRROR", raising=False)
         vectors = ("dense", "colbert", "colbert-pool2", "bm25")
-        assert prefetch(place / "stick", ["movies", str(mine)], platforms=(), vectors=vectors, say=lambda _: None) == []
+        assert (
+            fill_stick(place / "stick", ["movies", str(mine)], platforms=(), vectors=vectors, say=lambda _: None) == []
+        )
     return place / "stick"
 
 
@@ -248,7 +251,7 @@ def test_only_the_embeddings_of_the_named_collections_come_along(shelf):
     assert [name.split("-")[0] for name in names].count("ragkit") == 3  # pooled documents; its queries are colbert's
     (file,) = shelf.glob("embeddings/ragkit--colbert-minilm-l6-[0-9a-f]*-document.sqlite")
     texts = [*ragkit.load_movies().passages, "a red fish", "a bird"]
-    assert ArrayCache(file).missing([*texts, "another"]) == ["another"]
+    assert EmbeddingCache(file).missing([*texts, "another"]) == ["another"]
 
 
 def child(code, cache, mirror):
@@ -261,9 +264,9 @@ def child(code, cache, mirror):
 
 LESSON = """
 import ragkit
-from ragkit import show
+from ragkit.display import tables
 comparison = ragkit.compare(ragkit.load_movies(), ["dense", "colbert", "dense+colbert", "colbert-pool2"])
-print(show.quality(comparison))
+print(tables.quality(comparison))
 """
 
 
@@ -273,7 +276,7 @@ def test_a_laptop_without_a_network_compares_and_encodes_nothing(shelf, tmp_path
     assert done.returncode == 0, done.stderr
     exec(LESSON.replace("print(", "table = str("), found := {})
     assert done.stdout.strip() == found["table"].strip()
-    assert contents(shelf) == before and damage(shelf) == []  # it was only read
+    assert contents(shelf) == before and damaged(shelf) == []  # it was only read
     again = child(LESSON, tmp_path / "other", tmp_path)  # the same with nothing on the shelf must fail
     assert again.returncode == 1 and "something was encoded" in again.stderr
 
@@ -317,7 +320,7 @@ def test_a_models_files_come_along_and_are_found_without_a_network(tmp_path, mon
     (place / "snapshots" / "0123abcd" / "model.onnx").rename(place / "snapshots" / "0123abcd" / "vespa_colbert.onnx")
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text("0123abcd")
-    assert prefetch(stick, (), [name], platforms=(), say=lambda _: None) == []
+    assert fill_stick(stick, (), [name], platforms=(), say=lambda _: None) == []
     model = f"{(place / 'snapshots').relative_to(stick).as_posix()}/0123abcd/vespa_colbert.onnx"
     assert model in (stick / "SHA256SUMS").read_text("utf8")
 
@@ -331,10 +334,10 @@ def test_a_models_files_come_along_and_are_found_without_a_network(tmp_path, mon
 @pytest.mark.scifact
 def test_scifact_comes_along_and_is_read_from_the_folder(tmp_path):
     stick = tmp_path / "stick"
-    prefetch(stick, ["scifact"], platforms=(), vectors=("dense",), say=lambda _: None)
+    fill_stick(stick, ["scifact"], platforms=(), vectors=("dense",), say=lambda _: None)
     code = """
 import ragkit
-from ragkit import beir
+from ragkit.datasets import beir
 dataset = ragkit.load_beir("scifact")
 encoder = ragkit.load_encoder("dense")
 arrays = encoder.encode_documents(dataset.passages) + encoder.encode_queries(dataset.queries["text"].tolist())
@@ -344,7 +347,7 @@ print(beir.locate("scifact")[0], len(dataset.documents), len(arrays))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(stick / "beir" / "scifact"), "1000", "1300"]
     flip_a_byte(stick / "beir" / "scifact" / "corpus.jsonl")
-    assert damage(stick) == ["beir/scifact/corpus.jsonl: damaged"]
+    assert damaged(stick) == ["beir/scifact/corpus.jsonl: damaged"]
 
 
 # A build backend of its own, so that an editable install needs nothing that is not in the folder.
@@ -405,7 +408,7 @@ def test_lessons_in_their_own_folder_find_a_mirror_that_make_was_given_from_here
 
 @pytest.mark.online
 def test_the_real_lock_is_installed_from_wheels_alone(tmp_path):
-    assert prefetch(tmp_path / "stick", (), say=lambda _: None) == []
+    assert fill_stick(tmp_path / "stick", (), say=lambda _: None) == []
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = next(path for path in tmp_path.glob("venv/*/python*") if path.is_file())
     command = [python, "-m", "pip", "install", "--quiet", "--no-index", "--find-links", tmp_path / "stick" / "wheels"]

@@ -12,12 +12,14 @@ import pytest
 from PIL import Image
 
 import ragkit
-from ragkit import canvas, plots, show
-from ragkit.datasets import Dataset
-from ragkit.evaluate import MEASURES, Comparison, Cost, system_result
+from ragkit.datasets.dataset import Dataset
+from ragkit.display import canvas, plots, tables
+from ragkit.display.report import render
+from ragkit.display.verdicts import verdicts
+from ragkit.evaluation.comparison import Comparison, Cost, system_result
+from ragkit.evaluation.measures import MEASURES
+from ragkit.evaluation.systems import Run
 from ragkit.maxsim import maxsim
-from ragkit.report import render
-from ragkit.retrieve import Run
 
 # Text that would run, close its element or break a formula if it were not taken as text.
 BAD = "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 2'><!-- $x_{ & \"q\""
@@ -146,7 +148,7 @@ def test_a_collection_of_many_queries_is_cut_to_those_where_systems_disagree(lar
 
     _, many = large
     assert shown(large_page) == [str(i) for i in range(1, 301)] and "disagree most.</p>" not in large_page
-    monkeypatch.setattr("ragkit.report._BROWSED", 20)
+    monkeypatch.setattr("ragkit.display.report._BROWSED", 20)
     page = render([large])
     kept = shown(page)
     assert "These are the 20 of 300 queries where the systems disagree most." in page
@@ -180,7 +182,7 @@ def test_the_table_holds_the_numbers_of_the_comparison(large, large_page):
     assert cells[3] == f"{row['difference']:+.3f} {row['difference_low']:+.3f} to {row['difference_high']:+.3f}"
     assert cells[5] == f"{row['wins']:.0f}/{row['ties']:.0f}/{row['losses']:.0f}"
     assert cells[6] == f"{table.loc['colbert', 'p50_ms']:.2f}" and cells[9] == "13,824"
-    for verdict in show.verdicts(many):
+    for verdict in verdicts(many):
         assert verdict.replace("'", "&#39;").replace("<", "&lt;") in large_page
 
 
@@ -269,7 +271,7 @@ def test_tables_do_not_depend_on_the_machine():
             "queries": [300, 5],
         }
     )
-    assert show.table(frame).splitlines() == [
+    assert tables.table(frame).splitlines() == [
         "system         nDCG@10  p50_ms  bytes_per_document  queries",
         "dense            0.500    1.23               1,536      300",
         "dense→colbert    0.000   10.00             110,963        5",
@@ -277,7 +279,7 @@ def test_tables_do_not_depend_on_the_machine():
 
 
 def test_the_top_of_a_run_names_the_films(movies, comparison):
-    lines = show.top(comparison.systems[0].results, movies.documents, "q01", 1).splitlines()
+    lines = tables.top(comparison.systems[0].results, movies.documents, "q01", 1).splitlines()
     assert [line.split() for line in lines] == [
         ["rank", "doc_id", "title", "score"],
         ["1", "19", "Let", "the", "Right", "One", "In", "0.323"],

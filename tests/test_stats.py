@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import bootstrap, kstest, norm, permutation_test
 from scipy.stats import t as student_t
 
-from ragkit import RagkitError, stats
+from ragkit import RagkitError
+from ragkit.evaluation import statistics
 
 
 def ir_differences(rng, n):
@@ -32,7 +33,7 @@ def test_a_small_interval_is_the_one_of_all_resamples(n, rng):
     for _ in range(5):
         x = rng.exponential(size=n).tolist()
         means = np.sort([sum(resample) / n for resample in itertools.product(x, repeat=n)])
-        found = stats.mean_interval(x)
+        found = statistics.mean_interval(x)
         assert found.value == pytest.approx(sum(x) / n)
         # So few values make means with gaps between, so the ends are compared as shares of all resamples.
         for end, share in zip((found.low, found.high), expanded_shares(n), strict=True):
@@ -44,7 +45,7 @@ def test_a_larger_interval_is_the_one_of_a_naive_bootstrap(make, rng):
     x = make(rng, 60).tolist()
     means = np.sort([np.mean(rng.choice(x, len(x))) for _ in range(60_000)])
     low, high = (means[int(share * len(means))] for share in expanded_shares(60))
-    found = stats.mean_interval(x)
+    found = statistics.mean_interval(x)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.03 * (high - low))
 
 
@@ -52,32 +53,32 @@ def test_a_larger_interval_is_the_one_of_a_naive_bootstrap(make, rng):
 def test_the_interval_is_scipys_bootstrap_from_the_same_seed(n, rng):
     x = rng.exponential(size=n)
     low, high = expanded_shares(n)
-    drawn = {"n_resamples": stats.RESAMPLES, "rng": stats.SEED, "batch": 700}
+    drawn = {"n_resamples": statistics.RESAMPLES, "rng": statistics.SEED, "batch": 700}
     theirs = bootstrap((x,), np.mean, confidence_level=high - low, method="percentile", **drawn).confidence_interval
-    found = stats.mean_interval(x)
+    found = statistics.mean_interval(x)
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=1e-12)
 
 
 def test_the_interval_is_the_same_every_time(rng):
     x = ir_differences(rng, 50)
-    assert stats.mean_interval(x) == stats.mean_interval(list(x))
+    assert statistics.mean_interval(x) == statistics.mean_interval(list(x))
     np.random.seed(1)
-    assert stats.mean_interval(x) == stats.paired(x, np.zeros(50)).difference
+    assert statistics.mean_interval(x) == statistics.paired(x, np.zeros(50)).difference
 
 
 def test_equal_values_have_an_interval_of_no_width(rng):
     baseline = rng.random(300)
-    assert stats.mean_interval([0.25]) == stats.Interval(0.25, 0.25, 0.25)
+    assert statistics.mean_interval([0.25]) == statistics.Interval(0.25, 0.25, 0.25)
     # Equal but for float rounding: a bootstrap of them would show only the rounding.
     for values in (np.full(300, 0.3), baseline + 0.1 - baseline, [0.1 + 0.2, 0.3, 0.3]):
-        found = stats.mean_interval(values)
+        found = statistics.mean_interval(values)
         assert found.low == found.value == found.high
 
 
 def missed(make, n, rng, times=1500):
     """How often the true mean lies below and above the interval of n values."""
     truth = make(np.random.default_rng(0), 4_000_000).mean()
-    found = [stats.mean_interval(make(rng, n)) for _ in range(times)]
+    found = [statistics.mean_interval(make(rng, n)) for _ in range(times)]
     return np.mean([truth < one.low for one in found]), np.mean([truth > one.high for one in found])
 
 
@@ -86,7 +87,7 @@ def missed(make, n, rng, times=1500):
     [(ir_values, 40), (ir_values, 300), (ir_differences, 40), (ir_differences, 100), (ir_differences, 300)],
 )
 def test_95_percent_intervals_hold_the_true_mean_about_95_times_in_100(make, n, rng, monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
     below, above = missed(make, n, rng)
     assert 0.93 < 1 - below - above < 0.97
     assert 0.01 < below < 0.05 and 0.01 < above < 0.05  # in the right place, too
@@ -110,7 +111,7 @@ def test_p_is_the_share_of_all_assignments_of_signs_ties_and_zeros_included(grid
     for _ in range(60):
         n = int(rng.integers(1, 10))
         a, b = ([grid[i] for i in rng.integers(0, len(grid), n)] for _ in range(2))
-        found = stats.paired([float(x) for x in a], [float(x) for x in b])
+        found = statistics.paired([float(x) for x in a], [float(x) for x in b])
         assert found.exact and found.p == pytest.approx(enumerated_p([x - y for x, y in zip(a, b, strict=True)]))
         zeros += found.ties
     assert zeros > 5
@@ -123,7 +124,7 @@ def test_p_is_the_share_of_all_assignments_of_signs_ties_and_zeros_included(grid
 def test_float_rounding_does_not_tell_equal_sums_apart(sevenths):
     assert sum(sevenths) == 0
     for order in itertools.islice(itertools.permutations(sevenths), 0, None, 997):
-        assert stats.paired([s / 7 for s in order], [0.0] * 8).p == 1.0
+        assert statistics.paired([s / 7 for s in order], [0.0] * 8).p == 1.0
 
 
 def test_p_beyond_16_differing_queries_is_that_of_a_naive_monte_carlo_loop(rng):
@@ -134,9 +135,9 @@ def test_p_beyond_16_differing_queries_is_that_of_a_naive_monte_carlo_loop(rng):
             swap = rng.random(n) < 0.5
             extreme += abs(np.where(swap, b, a).sum() - np.where(swap, a, b).sum()) >= observed
         naive = extreme / 20_000
-        found = stats.paired(a, b)
-        error = 4 * np.sqrt(naive * (1 - naive) * (1 / 20_000 + 1 / stats.ASSIGNMENTS))
-        assert not found.exact and found.p == pytest.approx(naive, abs=error + 2 / stats.ASSIGNMENTS)
+        found = statistics.paired(a, b)
+        error = 4 * np.sqrt(naive * (1 - naive) * (1 / 20_000 + 1 / statistics.ASSIGNMENTS))
+        assert not found.exact and found.p == pytest.approx(naive, abs=error + 2 / statistics.ASSIGNMENTS)
         assert 0.001 < found.p < 0.999
 
 
@@ -151,28 +152,28 @@ def test_p_is_that_of_scipys_permutation_test(n, rng):
         batch=5000,
         rng=rng,
     ).pvalue
-    error = 0 if n <= 16 else 4 * np.sqrt(theirs * (1 - theirs) * (1 / 20_000 + 1 / stats.ASSIGNMENTS))
-    assert stats.paired(a, b).p == pytest.approx(theirs, rel=1e-12, abs=error)
+    error = 0 if n <= 16 else 4 * np.sqrt(theirs * (1 - theirs) * (1 / 20_000 + 1 / statistics.ASSIGNMENTS))
+    assert statistics.paired(a, b).p == pytest.approx(theirs, rel=1e-12, abs=error)
 
 
 def test_p_is_exact_while_at_most_16_queries_differ():
     for n, exact in ((16, True), (17, False)):
-        found = stats.paired([1.0] * n + [0.5] * 30, [0.0] * n + [0.5] * 30)
+        found = statistics.paired([1.0] * n + [0.5] * 30, [0.0] * n + [0.5] * 30)
         assert (found.exact, found.wins, found.ties, found.losses) == (exact, n, 30, 0)
         assert found.p == (pytest.approx(2 / 2**16) if exact else pytest.approx(2 / 2**17, abs=5e-5))
 
 
 def test_no_sampled_p_is_zero():
-    assert stats.paired(np.ones(500), np.zeros(500)).p == pytest.approx(1 / (stats.ASSIGNMENTS + 1))
+    assert statistics.paired(np.ones(500), np.zeros(500)).p == pytest.approx(1 / (statistics.ASSIGNMENTS + 1))
 
 
 def test_one_differing_query_proves_nothing():
-    found = stats.paired([1.0, 0.5, 0.5], [0.0, 0.5, 0.5])
+    found = statistics.paired([1.0, 0.5, 0.5], [0.0, 0.5, 0.5])
     assert (found.p, found.exact, found.wins, found.ties, found.losses) == (1.0, True, 1, 2, 0)
 
 
 def test_equal_systems_differ_by_nothing_and_rounding_is_a_tie():
-    found = stats.paired([0.3, 0.7, 0.1 + 0.2], [0.3, 0.7, 0.3])
+    found = statistics.paired([0.3, 0.7, 0.1 + 0.2], [0.3, 0.7, 0.3])
     assert (found.p, found.exact, found.wins, found.ties, found.losses) == (1.0, True, 0, 3, 0)
     assert found.difference.value == pytest.approx(0)
     assert np.isnan(found.p_holm)  # not corrected until there are several
@@ -182,7 +183,7 @@ def test_equal_systems_differ_by_nothing_and_rounding_is_a_tie():
 def test_swapping_the_systems_mirrors_all_but_p(n, rng):
     a = rng.random(n).round(1)
     b = rng.random(n).round(1)
-    there, back = stats.paired(a, b), stats.paired(b, a)
+    there, back = statistics.paired(a, b), statistics.paired(b, a)
     assert there.p == back.p and there.exact == back.exact == (n == 8)
     assert (there.wins, there.ties, there.losses) == (back.losses, back.ties, back.wins)
     assert there.wins == sum(x - y > 1e-6 for x, y in zip(a, b, strict=True)) and there.wins != there.losses
@@ -193,13 +194,13 @@ def test_swapping_the_systems_mirrors_all_but_p(n, rng):
 
 
 def test_p_is_uniform_where_the_systems_are_alike(rng, monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 10)  # the interval is not looked at
-    monkeypatch.setattr(stats, "ASSIGNMENTS", 1000)
-    monkeypatch.setattr(stats, "mean_interval", lambda values: None)  # not tested here, and most of the time
+    monkeypatch.setattr(statistics, "RESAMPLES", 10)  # the interval is not looked at
+    monkeypatch.setattr(statistics, "ASSIGNMENTS", 1000)
+    monkeypatch.setattr(statistics, "mean_interval", lambda values: None)  # not tested here, and most of the time
     found = []
     for _ in range(2000):
         shared = rng.random(30)  # queries are harder or easier for both
-        found.append(stats.paired(shared + rng.normal(0, 0.2, 30), shared + rng.normal(0, 0.2, 30)).p)
+        found.append(statistics.paired(shared + rng.normal(0, 0.2, 30), shared + rng.normal(0, 0.2, 30)).p)
     assert kstest(found, "uniform").pvalue > 0.01
     assert np.mean(np.array(found) <= 0.05) == pytest.approx(0.05, abs=0.015)
 
@@ -217,40 +218,40 @@ def naive_holm(p_values):
 def test_holm_is_the_step_down_procedure(rng):
     for n in range(1, 12):
         p = (rng.random(n) ** 3).round(2).tolist()  # some equal
-        found = stats.holm(p)
+        found = statistics.holm(p)
         assert found == pytest.approx(naive_holm(p))
         assert all(1 >= high >= low for low, high in zip(p, found, strict=True))
         assert [found[i] for i in np.argsort(p)] == sorted(found)  # monotone
 
 
 def test_holm_gives_the_known_examples():
-    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Wikipedia's
-    assert stats.holm([0.6, 0.9, 0.5]) == [1.0, 1.0, 1.0]
-    assert stats.holm([0.04]) == [0.04]
-    assert stats.holm([]) == []
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Wikipedia's
+    assert statistics.holm([0.6, 0.9, 0.5]) == [1.0, 1.0, 1.0]
+    assert statistics.holm([0.04]) == [0.04]
+    assert statistics.holm([]) == []
 
 
 def test_a_detectable_difference_is_detected_about_80_times_in_100(rng, monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 10)  # the interval is not looked at
-    monkeypatch.setattr(stats, "ASSIGNMENTS", 999)
+    monkeypatch.setattr(statistics, "RESAMPLES", 10)  # the interval is not looked at
+    monkeypatch.setattr(statistics, "ASSIGNMENTS", 999)
     pilot = ir_differences(rng, 120)
-    shift = stats.detectable(pilot)
+    shift = statistics.detectable(pilot)
     assert 0 < shift < 0.2
-    monkeypatch.setattr(stats, "mean_interval", lambda values: None)
+    monkeypatch.setattr(statistics, "mean_interval", lambda values: None)
     detected = []
     for _ in range(1000):
         sample = rng.choice(pilot - pilot.mean(), 120) + shift  # queries like the pilot's, their true mean the shift
-        detected.append(stats.paired(sample, np.zeros(120)).p < 0.05)
+        detected.append(statistics.paired(sample, np.zeros(120)).p < 0.05)
     assert 0.75 < np.mean(detected) < 0.85
 
 
 def test_four_times_the_queries_show_half_the_difference(rng):
     x = rng.normal(size=100)
-    assert stats.detectable(np.tile(x, 4)) == pytest.approx(stats.detectable(x) / 2, rel=0.01)
-    assert np.isnan(stats.detectable([0.5]))
+    assert statistics.detectable(np.tile(x, 4)) == pytest.approx(statistics.detectable(x) / 2, rel=0.01)
+    assert np.isnan(statistics.detectable([0.5]))
 
 
-@pytest.mark.parametrize("call", [stats.mean_interval, stats.detectable, lambda x: stats.paired(x, x)])
+@pytest.mark.parametrize("call", [statistics.mean_interval, statistics.detectable, lambda x: statistics.paired(x, x)])
 @pytest.mark.parametrize(
     ("values", "message"),
     [([], "no queries"), ([0.1, float("nan")], "not finite"), ([0.1, float("inf")], "not finite")],
@@ -262,11 +263,11 @@ def test_values_that_no_mean_can_be_made_of_are_refused(call, values, message):
 
 def test_systems_over_other_numbers_of_queries_are_refused():
     with pytest.raises(RagkitError, match="same queries for both systems; got 2 and 1"):
-        stats.paired([0.1, 0.2], [0.1])
+        statistics.paired([0.1, 0.2], [0.1])
 
 
 def test_nothing_changes_its_input(rng):
     a, b = rng.random(20), rng.random(20)
     copies = a.copy(), b.copy()
-    stats.paired(a, b)
+    statistics.paired(a, b)
     assert (a == copies[0]).all() and (b == copies[1]).all()

@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from ragkit import Prefetch, RagkitError, Storage, VectorSpec, edge, open_index
-from ragkit.edge import EdgeIndex
-from ragkit.index_base import DATATYPES, QUANTIZATIONS
+from ragkit import Prefetch, RagkitError, Storage, VectorSpec, open_index
+from ragkit.engines import edge
+from ragkit.engines.edge import EdgeIndex
 from ragkit.maxsim import maxsim
+from ragkit.vectors import DATATYPES, QUANTIZATIONS
 
 DATATYPE_STORAGES = [Storage(datatype=name) for name in DATATYPES]
 QUANTIZED_STORAGES = [

@@ -8,10 +8,15 @@ import pandas as pd
 import pytest
 
 import ragkit
-from ragkit import RagkitError, Retriever, System, show, stats
-from ragkit.bm25 import B, Bm25Encoder, K
-from ragkit.index import Fusion, Prefetch, VectorSpec, open_index
-from ragkit.rescore import oracle
+from ragkit import RagkitError, Retriever, System
+from ragkit.display import tables
+from ragkit.display.verdicts import verdicts
+from ragkit.encoders.bm25 import B, Bm25Encoder, K
+from ragkit.engines.index import Fusion, Prefetch
+from ragkit.engines.opening import open_index
+from ragkit.evaluation import statistics
+from ragkit.evaluation.rescoring import oracle
+from ragkit.vectors import VectorSpec
 
 # Words that no stemmer changes and no stop list holds, so that the test needs no tokenizer of its own.
 ALL_TEXTS = ["fox dog fox", "dog cat cat cat bird", "bird", "", "fox bird dog cat fish fish tree"]
@@ -101,7 +106,7 @@ def test_an_oracle_is_the_ceiling_of_every_rerank_of_its_candidates(movies, own_
     for name in ("dense→colbert", "dense→tokens"):
         assert (values["dense→oracle"] >= values[name] - 1e-9).all()
     assert comparison["dense→oracle"].ms.isna().all()
-    assert "is no system" in " ".join(show.verdicts(comparison))
+    assert "is no system" in " ".join(verdicts(comparison))
     full = ragkit.compare(movies, ["dense+oracle"], depth=20).values()
     assert full["dense→oracle"].tolist() == [1.0] * 40
 
@@ -121,7 +126,7 @@ def test_anothers_run_stands_in_the_same_table_and_what_does_not_fit_is_counted(
     expected.loc["q02"] = 0.0
     pd.testing.assert_frame_equal(comparison["theirs"].values, expected)
     assert len(comparison.notes) == 3 and all(note.startswith("run theirs: 1 ") for note in comparison.notes)
-    assert "the bytes" not in show.verdicts(comparison)[0]  # its cost is not known
+    assert "the bytes" not in verdicts(comparison)[0]  # its cost is not known
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_the_evidence_is_that_of_the_statistics(movies, own_cache):
     table = comparison.evidence().set_index("system")
     values = comparison.values()
     for name in ("colbert", "bm25"):
-        pair = stats.paired(values[name], values["dense"])
+        pair = statistics.paired(values[name], values["dense"])
         assert table.loc[name, "difference"] == pytest.approx((values[name] - values["dense"]).mean())
         assert table.loc[name, ["wins", "ties", "losses"]].tolist() == [pair.wins, pair.ties, pair.losses]
         assert table.loc[name, "p_holm"] >= pair.p == table.loc[name, "p"]
@@ -154,7 +159,7 @@ def test_the_evidence_is_that_of_the_statistics(movies, own_cache):
 
 def test_a_verdict_says_what_the_numbers_say(movies, own_cache):
     comparison = ragkit.compare(movies, ["dense", "colbert", "bm25"])
-    small, large = show.verdicts(comparison)
+    small, large = verdicts(comparison)
     assert re.match(
         r"colbert and dense: no difference that 40 queries could show .* about 0\.\d+; it takes 11 times", small
     )
@@ -163,7 +168,7 @@ def test_a_verdict_says_what_the_numbers_say(movies, own_cache):
 
 def test_one_system_alone_and_ties_everywhere_are_no_error(movies, own_cache):
     alone = ragkit.compare(movies, ["dense"])
-    assert show.verdicts(alone) == [] and "baseline" in show.evidence(alone)
+    assert verdicts(alone) == [] and "baseline" in tables.evidence(alone)
     assert alone.to_dict()["systems"][0]["evidence"]["nDCG@10"]["mean"] == pytest.approx(0.870, abs=0.001)
     same = ragkit.compare(movies, ["colbert", "dense+colbert"], depth=20).evidence().iloc[1]
     assert (same["p"], same["difference"], same["ties"], same["detectable"]) == (1.0, 0.0, 40, 0.0)
@@ -172,7 +177,7 @@ def test_one_system_alone_and_ties_everywhere_are_no_error(movies, own_cache):
 def test_runs_alone_need_no_engine_and_times_are_those_of_the_queries(movies, own_cache):
     mine = ragkit.compare(movies, ["dense"])
     alone = ragkit.compare(movies, [], runs={"theirs": mine["dense"].results})
-    assert "no engine" in show.headline(alone) and alone["theirs"].values.equals(mine["dense"].values)
+    assert "no engine" in tables.headline(alone) and alone["theirs"].values.equals(mine["dense"].values)
     row, ms = mine.table().iloc[0], mine["dense"].ms
     assert row["p50_ms"] == np.percentile(ms, 50) and row["p95_ms"] == np.percentile(ms, 95)
     assert row["queries_per_s"] == pytest.approx(len(ms) / (ms.sum() / 1000))

@@ -6,7 +6,8 @@ import pytest
 import pytrec_eval
 
 import ragkit
-from ragkit import RagkitError, per_query, trec
+from ragkit import RagkitError, per_query
+from ragkit.datasets import trec
 
 COLUMNS = ["query_id", "doc_id", "score", "rank"]
 IDS = ["plain", "MED-10", "ÅÄÖ", "映画", "<urn:isbn:0451450523>", "a/b#c&amp;d", "🎬", '"quoted"', "007"]
@@ -257,7 +258,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(trec.os, "replace", full)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(RagkitError, match="disk full"):
         trec.write_run(run.assign(score=2.0), tmp_path / "deep" / "run")
     assert (tmp_path / "deep" / "run").read_bytes() == before and os.listdir(tmp_path / "deep") == ["run"]

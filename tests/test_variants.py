@@ -7,10 +7,10 @@ import pytest
 from fastembed.postprocess import Muvera
 
 from ragkit import RagkitError, Storage, VectorSpec, load_encoder, load_encoders
-from ragkit.index_base import DATATYPES, QUANTIZATIONS
-from ragkit.muvera import MuveraEncoder
-from ragkit.pooling import PooledEncoder
-from ragkit.variants import BASES, Variant, vector_spec
+from ragkit.encoders.muvera import MuveraEncoder
+from ragkit.encoders.token_pooling import TokenPooledEncoder
+from ragkit.encoders.variants import BASES, Variant, vector_spec
+from ragkit.vectors import DATATYPES, QUANTIZATIONS
 
 VECTORS = [base for base in BASES if base != "bm25"]
 MULTIVECTORS = ["colbert", "tokens"]
@@ -136,7 +136,7 @@ def test_a_product_of_muvera_is_near_maxsim(movies, colbert, own_cache):
     assert np.mean(correlations) > 0.7
 
 
-@pytest.mark.parametrize("wrap", [MuveraEncoder, lambda encoder: PooledEncoder(encoder, 2)])
+@pytest.mark.parametrize("wrap", [MuveraEncoder, lambda encoder: TokenPooledEncoder(encoder, 2)])
 def test_a_dense_model_has_no_rows_to_make_one_of(wrap):
     with pytest.raises(RagkitError, match="all-MiniLM-L6-v2 has one vector a text"):
         wrap(load_encoder("dense"))

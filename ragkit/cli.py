@@ -1,0 +1,143 @@
+"""The command line, `ragkit` or `python -m ragkit`: doctor, search, compare, ingest, import, bench, prefetch, demo."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from ragkit import commands
+from ragkit.errors import RagkitError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, 1 if the doctor or prefetch finds something missing, or 2 for bad input."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    try:
+        return options.command(options)
+    except RagkitError as error:
+        print(f"ragkit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ragkit: interrupted; what was encoded so far is in the cache", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ragkit", description="Late-interaction retrieval, compared honestly."
+    )
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    doctor = parsers.add_parser("doctor", help="what is installed, which models and data are in reach")
+    doctor.set_defaults(command=commands.doctor)
+
+    search = parsers.add_parser("search", help="one query against a collection")
+    _collection(search)
+    search.add_argument("query", metavar="QUERY")
+    search.add_argument(
+        "--system", default="colbert", metavar="S", help="dense, colbert, dense+colbert, … (default: colbert)"
+    )
+    search.add_argument("--limit", type=_positive, default=10, metavar="K", help="documents to show (default: 10)")
+    search.set_defaults(command=commands.search)
+
+    compare = parsers.add_parser("compare", help="systems side by side on a judged collection")
+    _collection(compare)
+    compare.add_argument(
+        "--systems",
+        default="dense,colbert,dense+colbert",
+        metavar="S,S,…",
+        help="of dense, colbert, tokens, bm25, hybrid, hybrid-dbsf, and reranks such as dense+colbert or dense+oracle",
+    )
+    compare.add_argument(
+        "--run", action="append", default=[], metavar="NAME=FILE", help="another's TREC run, in the same table"
+    )
+    compare.add_argument("--export", type=Path, metavar="DIR", help="write every run, and the qrels, as TREC files")
+    compare.add_argument("--html", type=Path, metavar="F", help="write a self-contained report")
+    compare.set_defaults(command=commands.compare)
+
+    ingest = parsers.add_parser("ingest", help="index a collection in a place that is kept")
+    _collection(ingest, searched=False)
+    ingest.add_argument("--where", required=True, metavar="WHERE", help="a folder (Qdrant Edge) or the URL of a server")
+    ingest.add_argument(
+        "--vectors", default="dense,colbert", metavar="V,V,…", help="such as dense,colbert-pool3-turbo8,muvera-binary"
+    )
+    ingest.add_argument("--shards", type=_positive, metavar="N", help="of the collection on a server")
+    ingest.add_argument("--replicas", type=_positive, metavar="N", help="of each shard on a cluster")
+    ingest.add_argument("--recreate", action="store_true", help="delete a collection of that name on the server first")
+    ingest.set_defaults(command=commands.ingest)
+
+    imports = parsers.add_parser("import", help="a CSV file, or a folder of texts, as a collection to be judged")
+    imports.add_argument("source", metavar="FILE.csv|FOLDER", help="rows, or .txt and .md files: one document each")
+    imports.add_argument("--text", nargs="+", default=[], metavar="COL", help="the columns that hold the text")
+    imports.add_argument("--title", metavar="COL", help="the column of titles (default: none)")
+    imports.add_argument("--id", metavar="COL", help="the column of ids (default: rows are numbered)")
+    imports.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to make")
+    imports.add_argument("--delimiter", metavar="C", help="between fields, such as ; or tab (default: by the header)")
+    imports.add_argument("--encoding", metavar="E", help="such as cp1252 (default: by the file's mark, else UTF-8)")
+    imports.set_defaults(command=commands.import_)
+
+    bench = parsers.add_parser("bench", help="speed beside its rivals, in one run")
+    bench.add_argument("what", choices=["embed", "search", "index", "scale"])
+    bench.add_argument("collection", nargs="?", default="scifact", metavar="COLLECTION", help="default: scifact, whole")
+    bench.add_argument("--docs", type=_docs, default="all", metavar="N", help="documents (default: all)")
+    bench.add_argument("--split", default="test", help="qrels to use (default: test)")
+    bench.add_argument("--rounds", type=_positive, metavar="N", help="interleaved repeats (default: the bench's own)")
+    bench.add_argument("--sizes", type=_sizes, metavar="N,N,…", help="scale: numbers of documents")
+    bench.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
+    bench.set_defaults(command=commands.bench)
+
+    prefetch = parsers.add_parser("prefetch", help="fill a folder with all that works without a network; or check one")
+    prefetch.set_defaults(command=commands.prefetch)
+    to = prefetch.add_mutually_exclusive_group(required=True)
+    to.add_argument("--to", type=Path, metavar="DIR", help="the folder; later: RAGKIT_MIRROR=DIR make lab")
+    to.add_argument("--check", type=Path, metavar="DIR", help="say which of its files are missing or damaged")
+    prefetch.add_argument("--collections", default="movies,scifact", metavar="C,C,…", help="default: movies,scifact")
+    prefetch.add_argument("--docs", type=_docs, metavar="N", help="documents whose embeddings come along, or 'all'")
+    prefetch.add_argument("--vectors", default="dense,colbert", metavar="V,V,…", help="whose embeddings come along")
+    prefetch.add_argument("--models", default="", metavar="M,M,…", help="FastEmbed models beside the embedded ones")
+    prefetch.add_argument(
+        "--platform",
+        action="append",
+        metavar="P",
+        help="wheels for: this (default), linux, linux-arm, macos, macos-intel, windows; windows-3.12 names a Python; "
+        "none for no wheels; may be given several times",
+    )
+
+    demo = parsers.add_parser("demo", help="the comparison on the movies and on SciFact, as one report")
+    demo.add_argument("--html", type=Path, default=Path("build/report.html"), metavar="F")
+    demo.set_defaults(command=commands.demo)
+    return parser
+
+
+def _collection(parser: argparse.ArgumentParser, searched: bool = True) -> None:
+    parser.add_argument("collection", metavar="COLLECTION", help="movies, scifact, or a folder with BEIR's layout")
+    parser.add_argument(
+        "--docs", type=_docs, metavar="N", help="documents: a number or 'all' (default: 1000 for scifact, else all)"
+    )
+    parser.add_argument("--split", default="test", help="qrels to use (default: test)")
+    if searched:
+        parser.add_argument(
+            "--depth", type=_positive, default=100, metavar="N", help="candidates of a rerank (default: 100)"
+        )
+        parser.add_argument(
+            "--where",
+            metavar="WHERE",
+            help="':memory:', a folder (Qdrant Edge) or a URL (default: QDRANT_URL, else Edge)",
+        )
+        parser.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _docs(text: str) -> int | Literal["all"]:
+    return "all" if text == "all" else _positive(text)
+
+
+def _sizes(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]

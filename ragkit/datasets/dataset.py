@@ -1,0 +1,139 @@
+"""Collections with queries and judgments, in ir-measures' own column names."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from ragkit.datasets import beir, readers
+from ragkit.errors import RagkitError
+from ragkit.paths import data_dir
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A test collection: what is searched, what is asked, and what is relevant.
+
+    documents: doc_id, title, text (all str); queries: query_id, text, kind (all str; kind may be "");
+    qrels: query_id, doc_id, relevance (int). with_titles: whether a document is embedded as
+    "title text", as BEIR does, or as its text alone. notes: what was left out or is unusual.
+    """
+
+    name: str
+    documents: pd.DataFrame
+    queries: pd.DataFrame
+    qrels: pd.DataFrame
+    with_titles: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passages(self) -> list[str]:
+        """The text that is embedded for each document, in the documents' order."""
+        if not self.with_titles:
+            return self.documents["text"].tolist()
+        return [f"{d.title} {d.text}".strip() for d in self.documents.itertuples()]
+
+
+def load_movies() -> Dataset:
+    """Return the tutorial's 20 films with the kit's 40 judged queries (every pair is judged).
+
+    Only the description is embedded, as in the tutorial.
+
+    >>> movies = load_movies()
+    >>> len(movies.documents), len(movies.queries), len(movies.qrels)
+    (20, 40, 800)
+    """
+    rows = readers.read_jsonl(data_dir() / "movies.jsonl")
+    documents = pd.DataFrame(
+        {
+            "doc_id": [str(film["id"]) for _, film in rows],
+            "title": [film["movie_name"] for _, film in rows],
+            "text": [film["movie_description"] for _, film in rows],
+        }
+    )
+    queries = readers.read_queries(data_dir() / "movies_queries.jsonl")
+    qrels = readers.read_qrels(data_dir() / "movies_qrels.tsv")
+    return Dataset("movies", documents, queries, qrels, with_titles=False)
+
+
+def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, split: str = "test") -> Dataset:
+    """Return a BEIR collection by name ("scifact"), or any folder with BEIR's layout.
+
+    docs: how many documents. None: 1,000 for scifact and all elsewhere; "all": the whole corpus; a
+    number: every document judged for this split and, as distractors, those whose id has the smallest
+    SHA-256, so that a subset needs no random draw and is the same everywhere. Scores on a subset are
+    higher than on the whole corpus.
+    split: which qrels to read. Queries that it does not judge are left out, as are judgments of
+    documents that are not there; `notes` counts them, but for queries that another split judges.
+    Raises RagkitError for a collection that cannot
+    be found or read (with file and line), and for fewer documents than are judged.
+
+    Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
+    """
+    folder, name, manifest = beir.locate(source)
+    documents = readers.read_corpus(folder / "corpus.jsonl")
+    all_queries = readers.read_queries(folder / "queries.jsonl")
+    path = folder / "qrels" / f"{split}.tsv"
+    if not path.is_file():
+        found = sorted(p.stem for p in (folder / "qrels").glob("*.tsv"))
+        raise RagkitError(f"No {path}. The splits in this folder: {', '.join(found) or 'none'}.")
+    qrels = readers.read_qrels(path)
+    if manifest:
+        beir.check(manifest, folder, documents, all_queries, qrels, split)
+
+    notes = []
+    known = qrels["doc_id"].isin(set(documents["doc_id"])) & qrels["query_id"].isin(set(all_queries["query_id"]))
+    if not known.all():
+        notes.append(f"{(~known).sum()} judgments name a document or query that is not there and were left out")
+        qrels = qrels[known].reset_index(drop=True)
+    queries = all_queries[all_queries["query_id"].isin(set(qrels["query_id"]))].reset_index(drop=True)
+    judged_anywhere = {q for tsv in (folder / "qrels").glob("*.tsv") for q in readers.read_qrels(tsv)["query_id"]}
+    unjudged = (~all_queries["query_id"].isin(judged_anywhere)).sum()
+    if unjudged:
+        notes.append(f"{unjudged} queries have no judgment in any split and were left out")
+    if queries.empty:
+        raise RagkitError(f"{path}: no query has a judgment, so there is nothing to evaluate.")
+    if docs is None:
+        docs = 1000 if name == "scifact" else "all"
+    if docs != "all" and docs < len(documents):
+        documents = _subset(documents, set(qrels["doc_id"]), docs)
+        fixed = manifest["subset"] if manifest else {}
+        if (fixed.get("documents"), fixed.get("split")) == (docs, split):
+            assert set(fixed["doc_ids"]) == set(documents["doc_id"]), "the manifest's ids are not the rule's"
+        notes.append(f"a subset of {docs:,} documents: scores are higher than on the whole collection")
+    empty = (documents["title"].str.strip() + documents["text"].str.strip() == "").sum()
+    if empty:
+        notes.append(f"{empty} documents are empty; they are kept, and their vectors mean nothing")
+    return Dataset(name, documents, queries, qrels, notes=tuple(notes))
+
+
+def load_dataset(source: str | Path, docs: int | Literal["all"] | None = None, split: str = "test") -> Dataset:
+    """Return `movies`, a BEIR collection by name, or a BEIR-layout folder: what the CLI accepts.
+
+    Raises RagkitError as load_beir does, and for a number of movies other than all.
+    """
+    if str(source) != "movies":
+        return load_beir(source, docs, split)
+    if docs not in (None, "all", 20) or split != "test":
+        raise RagkitError("The movies come whole, with one split: leave out the number of documents and the split.")
+    return load_movies()
+
+
+def smallest_hashes(ids: Iterable[str], count: int) -> set[str]:
+    """Return the `count` ids with the smallest SHA-256 (hex, of the id as UTF-8).
+
+    >>> sorted(smallest_hashes(["1", "2", "3"], 2))
+    ['1', '3']
+    """
+    return set(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:count])
+
+
+def _subset(documents: pd.DataFrame, judged: set[str], docs: int) -> pd.DataFrame:
+    if docs < len(judged):
+        raise RagkitError(f"{len(judged)} documents are judged, so a subset has at least as many; got {docs}.")
+    others = (i for i in documents["doc_id"] if i not in judged)
+    keep = judged | smallest_hashes(others, docs - len(judged))
+    return documents[documents["doc_id"].isin(keep)].reset_index(drop=True)

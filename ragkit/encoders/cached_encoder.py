@@ -1,0 +1,151 @@
+"""What every encoder with a cache does alike: compute what is missing, then read it back in order."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ragkit.encoders.embedding_cache import EmbeddingCache
+from ragkit.errors import RagkitError
+from ragkit.paths import cache_dir, in_mirror
+from ragkit.progress import progress
+
+Role = Literal["document", "query"]
+# Texts whose vectors are read from the cache at a time.
+_CHUNK = 64
+
+
+class CachedEncoder(ABC):
+    """Texts to float32 arrays, kept on disk by content, model and role.
+
+    name: the model's; dim: numbers of a row; multivector: whether a text has several rows; fingerprint:
+    SHA-256 (hex) over all that decides the arrays; checksums: of its files, by name; source: the encoder whose
+    arrays these are made from, if it is no model itself.
+    """
+
+    name: str
+    dim: int
+    multivector: bool
+    cache: bool
+    fingerprint: str
+    checksums: dict[str, str]
+    source: "CachedEncoder | None" = None
+
+    def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return a float32 array for each text: (dim,), or (rows, dim) if a multivector.
+
+        Texts already encoded come from the cache; the rest are stored batch by batch, so an
+        interrupted call resumes where it stopped.
+        """
+        return self._encode(texts, "document")
+
+    def encode_queries(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return a float32 array for each query: (dim,), or (rows, dim) if a multivector."""
+        return self._encode(texts, "query")
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Encode the documents that are not in the cache yet, holding no more than a batch in memory."""
+        if self.cache:
+            self._fill(checked(texts), "document")
+
+    def stream(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
+        """Yield what `encode_documents` returns, in order, holding a few documents in memory at a time."""
+        texts = checked(texts)
+        self.prepare(texts)
+        for start in range(0, len(texts), _CHUNK):
+            yield from self._read(texts[start : start + _CHUNK], "document")
+
+    def rows(self, texts: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Return at most how many rows each document has, and which documents are not in the cache.
+
+        Rows of cached documents are exact; those of others are their tokens, so that nothing is encoded.
+        """
+        texts = checked(texts)
+        shapes = self._store("document").shapes(texts) if self.cache else [None] * len(texts)
+        if self.cache and None in shapes:
+            self._absent(texts, "document")  # what a mirror has is cached now
+            shapes = self._store("document").shapes(texts)
+        absent = list(dict.fromkeys(text for text, shape in zip(texts, shapes, strict=True) if shape is None))
+        if not self.multivector:
+            return [1] * len(texts), absent
+        counted = dict(zip(absent, self.token_counts(absent), strict=True)) if absent else {}
+        return [counted[t] if shape is None else shape[0] for t, shape in zip(texts, shapes, strict=True)], absent
+
+    def share(self, folder: Path, texts: Sequence[str], role: Role) -> Path:
+        """Store the arrays of these texts in a file of that folder too, and return the file."""
+        texts = checked(texts)
+        self._fill(texts, role)
+        store = self._store(role)
+        shared = EmbeddingCache(folder / store.path.name)
+        shared.copy_from(store.path, shared.missing(texts))
+        return shared.path
+
+    def _encode(self, texts: Sequence[str], role: Role) -> list[np.ndarray]:
+        texts = checked(texts)
+        if not self.cache:
+            made = dict(self._made(texts, role))
+            return [made[text] for text in texts]
+        self._fill(texts, role)
+        return self._read(texts, role)
+
+    def _read(self, texts: list[str], role: Role) -> list[np.ndarray]:
+        if not self.cache:
+            return self._encode(texts, role)
+        store = self._store(role)
+        arrays = dict(zip(texts, store.get(texts), strict=True))
+        damaged = [text for text, array in arrays.items() if array is None]
+        if damaged:
+            arrays |= dict(self._made(damaged, role, store))
+        return [arrays[text] for text in texts]
+
+    def _fill(self, texts: list[str], role: Role) -> None:
+        for _ in self._made(self._absent(texts, role), role, self._store(role)):
+            pass
+
+    def _absent(self, texts: list[str], role: Role) -> list[str]:
+        """Return the texts that are to be encoded: those that a mirror folder holds are copied to the cache."""
+        store = self._store(role)
+        absent = store.missing(texts)
+        shared = in_mirror(f"embeddings/{store.path.name}") if absent else None
+        if shared is not None:
+            store.copy_from(shared, absent)
+            absent = store.missing(absent)
+        return absent
+
+    def _made(
+        self, texts: list[str], role: Role, store: EmbeddingCache | None = None
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        texts = list(dict.fromkeys(texts))
+        title = f"{self.name.split('/')[-1]}: encoding {'documents' if role == 'document' else 'queries'}"
+        with progress(len(texts), title, "text") as bar:
+            for batch, arrays in self._compute(texts, role):
+                arrays = [np.asarray(array, np.float32) for array in arrays]
+                if store:
+                    store.put(batch, arrays)
+                yield from zip(batch, arrays, strict=True)
+                bar.update(len(batch))
+
+    def _store(self, role: Role) -> EmbeddingCache:
+        name = f"{self.name.replace('/', '--').replace(' ', '-')}-{self.fingerprint[:16]}-{role}.sqlite"
+        return EmbeddingCache(cache_dir() / "embeddings" / name)
+
+    @abstractmethod
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Return at most how many rows a multivector of each text has; quickly, without encoding it."""
+
+    @abstractmethod
+    def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+        """Yield batches of the texts, in any order, with their arrays."""
+
+
+def checked(texts: Sequence[str]) -> list[str]:
+    """Return the texts as a list; RagkitError for one string, or something that is no string."""
+    if isinstance(texts, str):
+        raise RagkitError("Expected a list of texts, got one string; pass [text].")
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise RagkitError(f"Text {i} is {type(text).__name__}, expected str; convert or drop it first.")
+    return texts

@@ -1,0 +1,123 @@
+"""Names of vectors, such as colbert-pool2-turbo4: what encodes them, how they are pooled, how an engine keeps them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ragkit.encoders.bm25 import Bm25Encoder
+from ragkit.encoders.cached_encoder import CachedEncoder
+from ragkit.encoders.encoder import load_encoder
+from ragkit.encoders.muvera import MuveraEncoder
+from ragkit.encoders.token_pooling import TokenPooledEncoder
+from ragkit.errors import RagkitError
+from ragkit.vectors import DATATYPES, QUANTIZATIONS, Storage, VectorSpec
+
+BASES = ("dense", "colbert", "tokens", "muvera", "bm25")
+_POOLS = tuple(f"pool{factor}" for factor in range(2, 10))
+# Edges of a document in a graph that is asked for by "hnsw"; Qdrant's own default.
+_HNSW_M = 16
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a name of vectors stands for: one of BASES, pooled by a factor, kept in a Storage.
+
+    >>> variant = Variant.parse("colbert-pool2-turbo4")
+    >>> variant.base, variant.pool, variant.storage.quantization
+    ('colbert', 2, 'turbo4')
+    """
+
+    base: str
+    pool: int = 1
+    storage: Storage = Storage()
+
+    @classmethod
+    def parse(cls, name: str) -> "Variant":
+        """Return the variant of a name: a base, then any of pool2…pool9, a datatype, a quantization, raw, hnsw, disk.
+
+        "raw" scores by the small copies alone; "hnsw" searches a graph; "disk" need not keep vectors in memory.
+        Raises RagkitError for what cannot be: another word, two of a kind, rows to pool where there is one row.
+        """
+        base, *words = name.split("-")
+        variant = cls(base)
+        for word in words:
+            variant = variant._with(word, name)
+        storage = variant.storage
+        multivector = base in ("colbert", "tokens")
+        wrong = None
+        if base not in BASES:
+            wrong = f"there are no vectors {base!r}; expected one of {', '.join(BASES)}"
+        elif len(set(words)) < len(words):
+            wrong = "a word is there twice"
+        elif any(sum(word in kind for word in words) > 1 for kind in (DATATYPES, QUANTIZATIONS, _POOLS)):
+            wrong = "it has two datatypes, two quantizations or two poolings"
+        elif variant.pool > 1 and not multivector:
+            wrong = f"{base} has one row a document, so there is nothing to pool"
+        elif storage.hnsw_m and multivector:
+            wrong = "a graph over multivectors costs tokens² comparisons an insertion; take muvera-hnsw first"
+        elif words and base == "bm25":
+            wrong = "bm25 is kept in one way only"
+        elif not storage.rescore and storage.quantization is None:
+            wrong = "raw needs a quantization"
+        elif storage.quantization and storage.datatype == "turbo8":
+            wrong = "turbo8 keeps 8 bits a number already, and cannot be quantized again"
+        if wrong:
+            raise RagkitError(f"{name!r} is no name of vectors: {wrong}.")
+        return variant
+
+    def _with(self, word: str, name: str) -> "Variant":
+        storage = self.storage
+        if word in _POOLS:
+            return replace(self, pool=int(word.removeprefix("pool")))
+        if word in DATATYPES:
+            storage = replace(storage, datatype=word)
+        elif word in QUANTIZATIONS:
+            storage = replace(storage, quantization=word)
+        elif word == "raw":
+            storage = replace(storage, rescore=False)
+        elif word == "hnsw":
+            storage = replace(storage, hnsw_m=_HNSW_M)
+        elif word == "disk":
+            storage = replace(storage, on_disk=True)
+        else:
+            known = ["pool2", "pool3", "pool4", *DATATYPES, *QUANTIZATIONS, "raw", "hnsw", "disk"]
+            raise RagkitError(f"{name!r} is no name of vectors: {word!r} is none of {', '.join(known)}.")
+        return replace(self, storage=storage)
+
+
+def load_encoders(names: Sequence[str]) -> dict[str, CachedEncoder | Bm25Encoder]:
+    """Return the encoder behind each name of vectors; a model that several need is loaded once.
+
+    Raises RagkitError as Variant.parse and load_encoder do.
+
+    >>> load_encoders(["colbert-pool2-turbo4"])["colbert-pool2-turbo4"].name
+    'ragkit/colbert-minilm-l6 pool2'
+    """
+    loaded: dict[str, CachedEncoder] = {}
+
+    def model(base: str) -> CachedEncoder:
+        if base not in loaded:
+            loaded[base] = load_encoder(base)
+        return loaded[base]
+
+    encoders: dict[str, CachedEncoder | Bm25Encoder] = {}
+    for name in names:
+        variant = Variant.parse(name)
+        if variant.base == "bm25":
+            encoders[name] = Bm25Encoder()
+        elif variant.base == "muvera":
+            encoders[name] = MuveraEncoder(model("colbert"))
+        elif variant.pool > 1:
+            encoders[name] = TokenPooledEncoder(model(variant.base), variant.pool)
+        else:
+            encoders[name] = model(variant.base)
+    return encoders
+
+
+def vector_spec(name: str, encoder: CachedEncoder | Bm25Encoder) -> VectorSpec:
+    """Return the spec of the vectors of that name, made by that encoder.
+
+    >>> vector_spec("bm25", Bm25Encoder()).sparse
+    True
+    """
+    sparse = isinstance(encoder, Bm25Encoder)
+    return VectorSpec(encoder.dim, encoder.multivector, sparse, Variant.parse(name).storage)

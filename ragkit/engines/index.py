@@ -1,0 +1,179 @@
+"""What every engine's index does alike: checks, batches, the order of results."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ragkit.errors import RagkitError
+from ragkit.progress import progress
+from ragkit.vectors import MAX_FLOATS_PER_POINT, Hits, Vector, VectorSpec
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """A first stage: `depth` candidates by `vector` under the name `using`."""
+
+    vector: Vector
+    using: str
+    depth: int
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Several first stages made one: "rrf" (reciprocal ranks, with k) or "dbsf" (scores by their spread).
+
+    Qdrant's own k is 2; the paper's is 60 (Cormack, Clarke and Büttcher, SIGIR 2009).
+    """
+
+    prefetches: tuple[Prefetch, ...]
+    method: str = "rrf"
+    k: int = 2
+
+
+class Index(ABC):
+    """Documents with named vectors in a Qdrant engine, searched as their Storage says (exactly unless told).
+
+    `engine` says in words which engine answers; `measurable` whether its speed and size are those
+    of Qdrant (local mode's are not); `batch_bytes` how many bytes are stored at a time.
+    """
+
+    engine: str
+    measurable = True
+    batch_bytes: int
+
+    def __init__(self, vectors: dict[str, VectorSpec]):
+        self.vectors = dict(vectors)
+        self.doc_ids: list[str] = []
+
+    def add(self, doc_ids: Sequence[str], vectors: dict[str, Sequence[Vector]]) -> None:
+        """Store one vector of every name for each document; point ids are positions, from 0.
+
+        Raises RagkitError, before anything is written, if a name, a count or a shape is not the
+        one that the index was made for, or a document has too many rows for Qdrant.
+        """
+        doc_ids = list(doc_ids)
+        self._check_names(vectors)
+        for name, arrays in vectors.items():
+            if len(arrays) != len(doc_ids):
+                raise RagkitError(f"Got {len(arrays)} {name} vectors for {len(doc_ids)} documents.")
+        documents = [dict(zip(vectors, row, strict=True)) for row in zip(*vectors.values(), strict=True)]
+        for doc_id, document in zip(doc_ids, documents, strict=True):
+            self._check(doc_id, document)
+        self.stream(doc_ids, documents)
+
+    def stream(self, doc_ids: Sequence[str], documents: Iterable[dict[str, Vector]]) -> None:
+        """Store documents as they come, each a vector of every name; only a batch is in memory at a time.
+
+        What was stored before an interruption stays: `self.doc_ids` says how far it came, also when the
+        index is opened again. Raises RagkitError as `add` does, but for a bad vector only when it comes.
+        """
+        doc_ids = list(doc_ids)
+        if len(set(doc_ids) | set(self.doc_ids)) != len(doc_ids) + len(self.doc_ids):
+            raise RagkitError("A document id is given twice, or is in the index already; ids must be unique.")
+        self._begin(len(self.doc_ids) + len(doc_ids))
+        ids: list[str] = []
+        batch: list[dict[str, Vector]] = []
+        size = 0
+
+        def send() -> None:
+            nonlocal ids, batch, size
+            start = len(self.doc_ids)
+            self._upsert(list(range(start, start + len(ids))), batch, ids)
+            self.doc_ids += ids
+            bar.update(len(ids))
+            ids, batch, size = [], [], 0
+
+        with progress(len(doc_ids), "indexing", "doc") as bar:
+            for doc_id, document in zip(doc_ids, documents, strict=True):
+                self._check(doc_id, document)
+                own = self._request_bytes(doc_id, document)
+                if batch and size + own > self.batch_bytes:
+                    send()
+                ids.append(doc_id)
+                batch.append(document)
+                size += own
+            if batch:
+                send()
+        self._finish()
+
+    def search(self, vector: Vector, using: str, limit: int, prefetch: Sequence[Prefetch] = ()) -> Hits:
+        """Return the `limit` best (doc_id, score), best first, ties by doc_id.
+
+        vector: (dim,), (rows, dim) or Sparse, compared with the documents' vectors named `using`: the
+        cosine, the MaxSim of cosines, or the product with IDF weights. With `prefetch`, only the
+        candidates of those first stages are scored.
+        """
+        self._know(using, *(stage.using for stage in prefetch))
+        return self._hits(self._query(vector, using, limit, prefetch))
+
+    def fuse(self, fusion: Fusion, limit: int) -> Hits:
+        """Return the `limit` best (doc_id, fused score), best first, ties by doc_id.
+
+        Reciprocal ranks are often equal, and Qdrant cuts a tie as it comes: so all are asked for, and cut here.
+        """
+        self._know(*(stage.using for stage in fusion.prefetches))
+        return self._hits(self._query_fused(fusion, sum(stage.depth for stage in fusion.prefetches)))[:limit]
+
+    def _know(self, *names: str) -> None:
+        for name in names:
+            if name not in self.vectors:
+                raise RagkitError(f"The index has no vectors {name!r}; it has {', '.join(self.vectors)}.")
+
+    def _hits(self, points: list[tuple[int, float]]) -> Hits:
+        return sorted(((self.doc_ids[p], score) for p, score in points), key=lambda hit: (-hit[1], hit[0]))
+
+    def _check_names(self, vectors: dict) -> None:
+        if set(vectors) != set(self.vectors):
+            raise RagkitError(f"Got vectors {sorted(vectors)}; this index was made for {sorted(self.vectors)}.")
+
+    def _check(self, doc_id: str, document: dict[str, Vector]) -> None:
+        self._check_names(document)
+        for name, array in document.items():
+            spec = self.vectors[name]
+            if spec.sparse:
+                continue  # any set of indices, none for an empty document
+            if array.ndim != 1 + spec.multivector or array.shape[-1] != spec.dim or not array.size:
+                expected = f"(rows, {spec.dim})" if spec.multivector else f"({spec.dim},)"
+                raise RagkitError(f"Document {doc_id!r}: {name} has shape {array.shape}, expected {expected}.")
+            if array.size > MAX_FLOATS_PER_POINT:
+                raise RagkitError(
+                    f"Document {doc_id!r}: {name} has {array.size:,} floats; Qdrant stores at most "
+                    f"{MAX_FLOATS_PER_POINT:,} a point. Split the document."
+                )
+
+    def _request_bytes(self, doc_id: str, document: dict[str, Vector]) -> int:
+        """Return what the document adds to a batch, in bytes."""
+        return sum(vector.nbytes for vector in document.values())
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def _begin(self, documents: int) -> None:
+        """Prepare for an index of so many documents in all."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Make what was stored durable, and its search as quick as it will be."""
+
+    @abstractmethod
+    def _upsert(self, points: list[int], batch: list[dict[str, Vector]], doc_ids: list[str]) -> None: ...
+
+    @abstractmethod
+    def _query(
+        self, vector: Vector, using: str, limit: int, prefetch: Sequence[Prefetch]
+    ) -> list[tuple[int, float]]: ...
+
+    @abstractmethod
+    def _query_fused(self, fusion: Fusion, limit: int) -> list[tuple[int, float]]: ...
+
+    @abstractmethod
+    def bytes_on_disk(self) -> int | None:
+        """Return what the index takes on disk in bytes, or None where the engine does not tell."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the engine; what is in a folder or on a server stays."""

@@ -1,0 +1,183 @@
+"""A collection into an index: planned before it begins, streamed from the cache, continued where it stopped."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import psutil
+
+from ragkit.datasets.dataset import Dataset
+from ragkit.encoders.bm25 import Bm25Encoder
+from ragkit.encoders.cached_encoder import CachedEncoder
+from ragkit.encoders.variants import vector_spec
+from ragkit.engines.index import Index
+from ragkit.engines.opening import open_index
+from ragkit.engines.server_options import ServerOptions
+from ragkit.errors import RagkitError
+from ragkit.paths import cache_dir
+from ragkit.vectors import MAX_FLOATS_PER_POINT, Vector
+
+Encoders = Mapping[str, CachedEncoder | Bm25Encoder]
+# A segment is written again when it is closed, so an Edge folder needs up to twice its size for a while.
+_EDGE_DISK = 2
+# What an index takes beside its vectors, measured on Edge; at most, for segments of a hundred documents and more.
+_NAME, _DOCUMENT = 200_000, 500
+# Of a text, measured: 1.0 where it is an abstract, 1.6 where it is a few words.
+_BM25_CHARACTER = 2
+# What SQLite takes beside an array, at most: half a page, and the key twice.
+_CACHED_TEXT = 2200
+# Local mode keeps float32 arrays, and grows them by doubling.
+_LOCAL_MEMORY = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an ingest will need at most, predicted before anything is encoded.
+
+    floats: the largest multivector's numbers, of the document `largest`; to_encode: texts that a model must read;
+    cache_bytes: what the cache will grow by; index_bytes: what the engine keeps, small copies included;
+    disk_bytes: what may be written where `folder` is; memory_bytes: what must stay in memory to search.
+    """
+
+    documents: int
+    floats: int
+    largest: str
+    to_encode: int
+    cache_bytes: int
+    index_bytes: int
+    disk_bytes: int
+    memory_bytes: int
+    folder: Path | None
+
+    def __str__(self) -> str:
+        place = "the server" if self.folder is None else str(self.folder)
+        return (
+            f"{self.documents:,} documents, {self.to_encode:,} to encode ({_gb(self.cache_bytes)} more in the cache); "
+            f"about {_gb(self.index_bytes)} in {place}, {_gb(self.memory_bytes)} of memory to search"
+        )
+
+    def check(self) -> None:
+        """Raise RagkitError if a point is too large for Qdrant, or memory or a disk too small; before any work."""
+        if self.floats > MAX_FLOATS_PER_POINT:
+            raise RagkitError(
+                f"Document {self.largest!r} would have up to {self.floats:,} floats; Qdrant stores at most "
+                f"{MAX_FLOATS_PER_POINT:,} a point. Split the document."
+            )
+        available = psutil.virtual_memory().available
+        if self.memory_bytes > available:
+            raise RagkitError(
+                f"Searching needs about {_gb(self.memory_bytes)} in memory and {_gb(available)} are free. Take fewer "
+                "documents (--docs), pooled or quantized vectors (colbert-pool2-turbo4), or keep them on disk (-disk)."
+            )
+        needed: dict[int, tuple[Path, int]] = {}
+        for path, size in ((cache_dir(), self.cache_bytes), (self.folder, self.disk_bytes)):
+            if path is not None:
+                parent = next(p for p in (path, *path.parents) if p.exists())
+                disk = parent.stat().st_dev
+                needed[disk] = (parent, needed.get(disk, (parent, 0))[1] + size)
+        for path, size in needed.values():
+            free = shutil.disk_usage(path).free
+            if size > free:
+                raise RagkitError(
+                    f"This writes up to {_gb(size)} to the disk of {path}, which has {_gb(free)} free. Choose another "
+                    "place (RAGKIT_CACHE, --where), take fewer documents, or pooled or smaller vectors."
+                )
+
+
+def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) -> Plan:
+    """Return what build_index would need, at most; reads the texts, encodes nothing."""
+    where = where if where is not None else os.environ.get("QDRANT_URL") or None
+    passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
+    remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
+    floats, largest, small = 0, "", 0
+    new: dict[tuple[CachedEncoder, str], int] = {}
+    kept = _NAME * len(encoders) + _DOCUMENT * len(doc_ids)
+    for name, encoder in encoders.items():
+        if isinstance(encoder, Bm25Encoder):
+            kept += _BM25_CHARACTER * sum(map(len, passages))
+            continue
+        spec = vector_spec(name, encoder)
+        rows, absent = encoder.rows(passages)
+        most = max(range(len(rows)), key=rows.__getitem__)
+        if rows[most] * encoder.dim > floats:
+            floats, largest = rows[most] * encoder.dim, doc_ids[most]
+        new |= _to_cache(encoder, dict(zip(passages, rows, strict=True)), absent)
+        searched = spec.storage.bytes_per_row(encoder.dim) * sum(rows)
+        kept += replace(spec.storage, quantization=None).bytes_per_row(encoder.dim) * sum(rows)
+        small += searched if spec.storage.quantization or not spec.storage.on_disk else 0
+        kept += searched if spec.storage.quantization else 0
+    folder = None if remote or local else Path(where) if where is not None else cache_dir() / "edge"
+    return Plan(
+        documents=len(doc_ids),
+        floats=floats,
+        largest=largest,
+        to_encode=len({text for model, text in new if model.source is None}),
+        cache_bytes=sum(new.values()),
+        index_bytes=kept,
+        disk_bytes=kept * _EDGE_DISK if folder else 0,
+        memory_bytes=0 if remote else kept * _LOCAL_MEMORY if local else small,
+        folder=folder,
+    )
+
+
+def _to_cache(encoder: CachedEncoder, rows: dict[str, int], absent: list[str]) -> dict[tuple[CachedEncoder, str], int]:
+    """Return how many bytes the absent texts add to the cache, those of what they are pooled from too."""
+    new = {(encoder, text): encoder.cache * (4 * encoder.dim * rows[text] + _CACHED_TEXT) for text in absent}
+    if encoder.source is not None:
+        source_rows, source_absent = encoder.source.rows(absent)
+        new |= _to_cache(encoder.source, dict(zip(absent, source_rows, strict=True)), source_absent)
+    return new
+
+
+def build_index(
+    dataset: Dataset, encoders: Encoders, where: str | Path | None = None, options: ServerOptions | None = None
+) -> tuple[Index, dict[str, float]]:
+    """Return the index of a collection, and the bytes a search reads of a mean document, by name of vectors.
+
+    encoders: one for each name of vectors, as load_encoders returns them. where, options: see open_index. Vectors go
+    from the cache to the engine a batch at a time. A kept index of the same documents and models is continued where
+    it stopped, or used as it is. Raises RagkitError as open_index and Plan.check do, before anything is encoded.
+    """
+    plan(dataset, encoders, where).check()
+    passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
+    specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
+    stands_for = [doc_ids, passages, *(encoders[name].fingerprint for name in encoders)]
+    content = hashlib.sha256(repr(stands_for).encode("utf8", "surrogatepass")).hexdigest()
+    index = open_index(where, specs, f"ragkit-{dataset.name}", content, options)
+    try:
+        done = len(index.doc_ids)
+        if index.doc_ids != doc_ids[:done]:
+            raise RagkitError(f"The index at {where} holds other documents in other places; choose another place.")
+        rows = _documents(encoders, passages, done) if done < len(doc_ids) else []
+        # Also when all documents are stored: an interruption may have left the small copies or a graph unmade.
+        index.stream(doc_ids[done:], rows)
+    except BaseException:
+        index.close()
+        raise
+    return index, {name: _bytes(encoder, specs[name], passages) for name, encoder in encoders.items()}
+
+
+def _documents(encoders: Encoders, passages: list[str], done: int) -> Iterator[dict[str, Vector]]:
+    streams = {name: _rest(encoder, passages, done) for name, encoder in encoders.items()}
+    return (dict(zip(streams, row, strict=True)) for row in zip(*streams.values(), strict=True))
+
+
+def _rest(encoder: CachedEncoder | Bm25Encoder, passages: list[str], done: int) -> Iterator[Vector]:
+    if isinstance(encoder, Bm25Encoder):  # its weights depend on all documents
+        return islice(encoder.stream(passages), done, None)
+    encoder.prepare(passages[done:])  # before anything is indexed, so that batches are of equal length
+    return encoder.stream(passages[done:])
+
+
+def _bytes(encoder: CachedEncoder | Bm25Encoder, spec, passages: list[str]) -> float:
+    if isinstance(encoder, Bm25Encoder):
+        return sum(vector.nbytes for vector in encoder.encode_documents(passages)) / len(passages)
+    return spec.storage.bytes_per_row(spec.dim) * sum(encoder.rows(passages)[0]) / len(passages)
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB"

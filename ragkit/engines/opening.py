@@ -1,0 +1,62 @@
+"""One interface over Qdrant's engines: local mode, Qdrant Edge, a server."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from ragkit.engines.edge import EdgeIndex
+from ragkit.engines.index import Fusion, Index, Prefetch
+from ragkit.engines.server_options import ServerOptions
+from ragkit.errors import RagkitError
+from ragkit.paths import cache_dir
+from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
+
+__all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Storage", "Vector", "VectorSpec", "open_index"]
+
+
+def open_index(
+    where: str | Path | None,
+    vectors: dict[str, VectorSpec],
+    name: str = "ragkit",
+    content: str = "",
+    options: ServerOptions | None = None,
+) -> Index:
+    """Return an index in the engine that `where` names; empty if it did not exist.
+
+    where: ":memory:" (qdrant-client's local mode), a URL (a Qdrant server, with `QDRANT_API_KEY`), a
+    folder (Qdrant Edge, kept), or None: `QDRANT_URL` if set, else Qdrant Edge in a temporary folder.
+    vectors: the spec of each named vector. name: the collection's name on a server. content: any text
+    that stands for what is indexed; a kept index is opened again only for the same content, and on a
+    server it and the vectors end the collection's name. options: for a server; by default what QDRANT_SHARDS and
+    QDRANT_REPLICAS say. Raises RagkitError if a folder or a collection holds something else, a server
+    does not answer, or ":memory:" is asked for what it ignores.
+
+    >>> import numpy as np
+    >>> with open_index(":memory:", {"dense": VectorSpec(2, False)}) as index:
+    ...     index.add(["a", "b"], {"dense": [np.array([1.0, 0.0]), np.array([0.0, 1.0])]})
+    ...     index.search(np.array([0.0, 2.0]), "dense", limit=1)
+    [('b', 1.0)]
+    """
+    where = where if where is not None else os.environ.get("QDRANT_URL") or None
+    if where is None:
+        folder = cache_dir() / "edge"
+        folder.mkdir(exist_ok=True)
+        return EdgeIndex(Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder)), vectors, temporary=True)
+    where = str(where)
+    if where == ":memory:" or where.startswith(("http://", "https://")):
+        return _client_index(where, vectors, name, content, options)
+    if re.fullmatch(r"[\w.-]+:\d+/?", where):
+        raise RagkitError(f"{where!r} is neither a URL nor a folder; did you mean 'http://{where}'?")
+    return EdgeIndex(Path(where), vectors, content)
+
+
+def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str, options) -> Index:
+    # Half a second to import, and Edge does without.
+    if where == ":memory:":
+        from ragkit.engines.local import LocalIndex
+
+        return LocalIndex(name, vectors)
+    from ragkit.engines.server import ServerIndex
+
+    return ServerIndex(where, name, vectors, content, options or ServerOptions.from_environment())

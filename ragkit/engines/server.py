@@ -1,0 +1,190 @@
+"""Qdrant servers, clusters and Cloud: collections that are never dropped by surprise, uploads that survive."""
+
+import sys
+from time import monotonic, sleep
+
+from qdrant_client import models
+
+from ragkit.engines._client import ClientIndex
+from ragkit.engines._collections import collection_name, differences, search_params, vectors_config
+from ragkit.engines._connection import connect
+from ragkit.engines._requests import point_bytes, shortened
+from ragkit.engines.server_options import MAX_REQUEST_BYTES, ServerOptions
+from ragkit.errors import RagkitError
+from ragkit.progress import progress
+from ragkit.vectors import Sparse, VectorSpec
+
+# Documents whose ids are read, or deleted, in one request.
+_PAGE = 10_000
+# Small copies and graphs are made of segments above so many kilobytes, as on Edge, once all is stored.
+_INDEX_KB = 100
+_POLL_S = 0.5
+
+
+class ServerIndex(ClientIndex):
+    """A collection on a Qdrant server; one that is there with the same vectors and content is continued.
+
+    `content` is any text that stands for what is indexed; with it, and with how the vectors are kept, the name
+    ends. Raises RagkitError if a collection of this name is otherwise than asked for, unless the options say that
+    it may be deleted.
+    """
+
+    measurable = True
+
+    def __init__(self, url: str, name: str, vectors: dict[str, VectorSpec], content: str, options: ServerOptions):
+        self.url, self.options = url, options
+        client, found = connect(url, options.timeout)
+        self.engine = f"Qdrant server {found}"
+        self.batch_bytes = options.request_bytes
+        self._beyond: list[int] = []
+        self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
+        try:
+            super().__init__(client, collection_name(name, vectors, content), vectors)
+        except BaseException:
+            client.close()
+            raise
+
+    def _open(self) -> None:
+        exists = self.client.collection_exists(self.collection)
+        if exists and self.options.recreate:
+            count = self.client.count(self.collection, exact=True).count
+            print(f"ragkit: deleting {self.collection} at {self.url}, {count:,} documents", file=sys.stderr)
+            self.client.delete_collection(self.collection)
+            exists = False
+        if not exists:
+            self._create()
+        config = self.client.get_collection(self.collection).config
+        different = differences(config, self.vectors, self.options)
+        if different and exists:
+            raise RagkitError(
+                f"The collection {self.collection} at {self.url} is another one: {'; '.join(different)}. Ask for what "
+                "it is, choose another name, or delete it with ServerOptions(recreate=True)."
+            )
+        if different:
+            raise RagkitError(
+                f"{self.engine} at {self.url} made the collection {self.collection} otherwise than asked: "
+                f"{'; '.join(different)}. A newer server may know these settings (ragkit is made for 1.20)."
+            )
+        if exists:
+            self._load()
+
+    def _create(self) -> None:
+        try:
+            self.client.create_collection(
+                self.collection,
+                **vectors_config(self.vectors),
+                shard_number=self.options.shards,
+                replication_factor=self.options.replicas,
+                write_consistency_factor=self.options.write_consistency,
+            )
+        except RagkitError:
+            # Another one, or a try of ours whose answer was lost, may have made it.
+            if not self.client.collection_exists(self.collection):
+                raise
+
+    def _load(self) -> None:
+        """Read which documents are stored without a gap; points beyond one are what an interruption left."""
+        offset = None
+        while True:
+            records, offset = self.client.scroll(
+                self.collection, limit=_PAGE, offset=offset, with_payload=["doc_id"], with_vectors=False
+            )
+            for record in records:  # in the order of their ids
+                if not isinstance(record.id, int) or "doc_id" not in (record.payload or {}):
+                    raise RagkitError(
+                        f"The collection {self.collection} at {self.url} holds points that ragkit did not store, such "
+                        f"as {record.id}. Choose another name."
+                    )
+                if record.id == len(self.doc_ids):
+                    self.doc_ids.append(record.payload["doc_id"])
+                else:
+                    self._beyond.append(record.id)
+            if offset is None:
+                return
+
+    def _check(self, doc_id, document):
+        super()._check(doc_id, document)
+        if 40 * sum(vector.size for vector in document.values()) < MAX_REQUEST_BYTES:  # quicker to tell
+            return
+        size = self._request_bytes(doc_id, document)
+        if size > MAX_REQUEST_BYTES:
+            rows = ", ".join(f"{name} {len(v)} rows" for name, v in document.items() if self.vectors[name].multivector)
+            raise RagkitError(
+                f"Document {doc_id!r} ({rows}) takes up to {size:,} bytes; a Qdrant server takes at most "
+                f"{MAX_REQUEST_BYTES:,} a request. Split the document, or index its vectors apart."
+            )
+
+    def _request_bytes(self, doc_id, document):
+        return point_bytes(doc_id, document)
+
+    def _upsert(self, points, batch, doc_ids):
+        try:
+            super()._upsert(points, batch, doc_ids)
+        except RagkitError as error:
+            raise RagkitError(
+                f"{error} {len(self.doc_ids):,} documents are stored; run it again, and it continues there."
+            ) from error
+
+    def _finish(self):
+        stale = [point for point in self._beyond if point >= len(self.doc_ids)]
+        for start in range(0, len(stale), _PAGE):
+            self.client.delete(self.collection, models.PointIdsList(points=stale[start : start + _PAGE]), wait=True)
+        self._beyond = []
+        self._count()
+        if not self._indexed:
+            self._wait_for_index()
+
+    def _count(self) -> None:
+        """Raise RagkitError if the server does not hold what was stored; it may lag behind for a moment."""
+        for wait in (0.1, 0.5, 2.0, 5.0, None):
+            count = self.client.count(self.collection, exact=True).count
+            if count == len(self.doc_ids):
+                return
+            if wait is not None:
+                sleep(wait)
+        raise RagkitError(
+            f"The collection {self.collection} at {self.url} holds {count:,} documents, where {len(self.doc_ids):,} "
+            "were stored. Does something else write to it? Store it anew with ServerOptions(recreate=True)."
+        )
+
+    def _wait_for_index(self) -> None:
+        """Have the server make small copies and graphs of all that is stored, and wait until it has."""
+        limit, calm = self.options.index_timeout, 0
+        end = monotonic() + limit
+        info = self.client.get_collection(self.collection)
+        if info.config.optimizer_config.indexing_threshold != _INDEX_KB:
+            optimizers = models.OptimizersConfigDiff(indexing_threshold=_INDEX_KB)
+            self.client.update_collection(self.collection, optimizers_config=optimizers, timeout=limit)
+        with progress(len(self.doc_ids), "the server indexes", "vector") as bar:
+            while True:
+                info = self.client.get_collection(self.collection)
+                if info.status == models.CollectionStatus.RED:
+                    raise RagkitError(f"{self.engine} at {self.url} cannot index: {info.optimizer_status}.")
+                calm = calm + 1 if info.status == models.CollectionStatus.GREEN else 0
+                if calm == 2:  # what was just asked for may not have begun the first time
+                    break
+                bar.update(min(info.indexed_vectors_count or 0, len(self.doc_ids)) - bar.n)
+                if monotonic() > end:
+                    raise RagkitError(
+                        f"{self.engine} at {self.url} still indexes {self.collection} after {limit:,} s. All documents "
+                        "are stored: open it again later, or raise ServerOptions(index_timeout=…)."
+                    )
+                sleep(_POLL_S)
+        self._indexed = True
+
+    def _points(self, **request):
+        if not self._indexed:
+            self._wait_for_index()
+        points = super()._points(**request)
+        if any(point >= len(self.doc_ids) for point, _ in points):
+            raise RagkitError(
+                f"The collection {self.collection} at {self.url} is not whole: storing it was interrupted after "
+                f"{len(self.doc_ids):,} documents, or another process stores it now. Store the rest first."
+            )
+        return points
+
+    def _search_params(self, using):
+        return search_params(self.vectors[using].storage)
+
+    def _plain(self, vector):
+        return super()._plain(vector) if isinstance(vector, Sparse) else shortened(vector).tolist()

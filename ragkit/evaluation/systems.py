@@ -1,0 +1,71 @@
+"""What a system is, by its name, and what it returned: a run."""
+
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ragkit.errors import RagkitError
+
+# First stages made of two: the method that fuses `dense` and `bm25`.
+HYBRIDS = {"hybrid": "rrf", "hybrid-dbsf": "dbsf"}
+# Reranks by something else than vectors: they need a `rescore` function.
+RESCORERS = ("oracle", "cross-encoder")
+
+
+@dataclass(frozen=True)
+class System:
+    """A first stage by the vectors `first` (or a hybrid), reranked by `rerank` if there is one.
+
+    >>> System.parse("dense+colbert").name
+    'dense→colbert'
+    >>> System.parse("hybrid+colbert").vectors
+    ('dense', 'bm25', 'colbert')
+    """
+
+    first: str
+    rerank: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "System":
+        """Return the system written "colbert", "dense+colbert" or "dense→colbert".
+
+        Raises RagkitError for anything else than one of those three forms.
+        """
+        parts = text.strip().replace("→", "+").split("+")
+        well = all(re.fullmatch(r"[a-z][a-z0-9.-]*", part) for part in parts) and len(set(parts)) == len(parts)
+        if (
+            len(parts) > 2
+            or not well
+            or parts[0] in RESCORERS
+            or len(parts) == 2
+            and ("hybrid-dbsf" in parts or parts[1] == "hybrid")
+        ):
+            raise RagkitError(
+                f"{text!r} is no system; expected a first stage (dense, colbert, tokens, muvera, bm25, hybrid, "
+                "hybrid-dbsf), or a first stage and a rerank such as dense+colbert, hybrid+colbert or dense+oracle."
+            )
+        return cls(*parts)
+
+    @property
+    def name(self) -> str:
+        return self.first if self.rerank is None else f"{self.first}→{self.rerank}"
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The names of the vectors that the system needs."""
+        first = ("dense", "bm25") if self.first in HYBRIDS else (self.first,)
+        return first if self.rerank is None or self.rerank in RESCORERS else (*first, self.rerank)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one system returned.
+
+    results: query_id, doc_id (str), score (float), rank (int, from 1), best first;
+    ms: milliseconds that the engine took for each query, its encoding not included, by query_id.
+    """
+
+    system: str
+    results: pd.DataFrame
+    ms: pd.Series

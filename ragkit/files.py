@@ -1,0 +1,137 @@
+"""Files: written whole or not at all, hashed, checked against a list of checksums, kept inside their folder."""
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from ragkit.errors import RagkitError
+
+SUMS = "SHA256SUMS"
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what the block writes there becomes `path`, or nothing does.
+
+    The file gets the mode of the one that it replaces, else the one that the umask gives. Missing folders are made.
+    If the block fails, `path` is as it was and no temporary file is left. Raises RagkitError if `path` is a folder
+    or its folder cannot be written to.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole(f"{folder}/new/note.txt") as stage:
+    ...         _ = stage.write_text("done")
+    ...     Path(f"{folder}/new/note.txt").read_text()
+    'done'
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise RagkitError(f"{path} is a folder; expected the name of a file to write.")
+    with saying(f"{path} cannot be written", "choose another place"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-"[:60], dir=path.parent)
+        os.close(handle)
+        stage = Path(name)
+        try:
+            yield stage
+            stage.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _new_mode())
+            os.replace(stage, path)
+        finally:
+            stage.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text as UTF-8 with its line ends as they are, whole or not at all; return the path.
+
+    Raises RagkitError as `whole` does.
+    """
+    with whole(path) as stage:
+        stage.write_bytes(text.encode("utf8"))
+    return Path(path)
+
+
+@contextmanager
+def saying(what: str, advice: str) -> Iterator[None]:
+    """Turn the system's own errors into a RagkitError that says what failed, why, and what to do."""
+    try:
+        yield
+    except (OSError, UnicodeEncodeError) as error:
+        raise RagkitError(f"{what} ({error}); {advice}.") from error
+
+
+def _new_mode() -> int:
+    """Return the mode that a new file gets here."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 (hex) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """Return the path of a name, with slashes, in a folder. Raises RagkitError if it would be elsewhere.
+
+    >>> inside("stick", "wheels/a.whl").as_posix()
+    'stick/wheels/a.whl'
+    >>> inside("stick", "../a.whl")
+    Traceback (most recent call last):
+        ...
+    ragkit.errors.RagkitError: '../a.whl' would be outside of stick; expected a path inside, such as wheels/a.whl.
+    """
+    plain = PurePosixPath(name)
+    odd = PureWindowsPath(name).drive or "\\" in name or "\0" in name
+    if odd or plain.is_absolute() or not plain.parts or ".." in plain.parts:
+        raise RagkitError(f"{name!r} would be outside of {folder}; expected a path inside, such as wheels/a.whl.")
+    return Path(folder) / plain
+
+
+def read_sums(folder: str | Path) -> dict[str, str]:
+    """Return the SHA-256 (hex) of each file that the folder's checksum file lists, by path with slashes.
+
+    {} if there is no such file. Raises RagkitError, naming the line, for one that cannot be read, and for a path that
+    is not in the folder.
+    """
+    path = Path(folder) / SUMS
+    sums: dict[str, str] = {}
+    if not path.is_file():
+        return sums
+    for number, line in enumerate(path.read_text("utf8", errors="replace").splitlines(), 1):
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name:
+            raise RagkitError(f"{path}, line {number}: expected a SHA-256, two spaces and a path. Delete that file.")
+        try:
+            inside(folder, name)
+        except RagkitError as error:
+            raise RagkitError(f"{path}, line {number}: {error}") from None
+        sums[name] = digest
+    return sums
+
+
+def write_sums(folder: str | Path, sums: Mapping[str, str]) -> None:
+    """Write the checksum file, whole or not at all, in the form that `sha256sum --check` reads."""
+    write_text(Path(folder) / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
+
+
+def damaged(folder: str | Path) -> list[str]:
+    """Return a line for each file that the folder's checksums list and that is missing or differs; [] if intact.
+
+    Raises RagkitError if there is no such folder, or no checksum file in it.
+    """
+    sums = read_sums(folder)
+    if not sums:
+        raise RagkitError(f"{folder}: no {SUMS} in it. Fill it with: python -m ragkit prefetch --to {folder}")
+    found = []
+    for name, expected in sums.items():
+        path = inside(folder, name)
+        if not path.is_file():
+            found.append(f"{name}: missing")
+        elif sha256(path) != expected:
+            found.append(f"{name}: damaged")
+    return found

@@ -1,0 +1,100 @@
+"""Vectors: dense, of several rows or sparse; how an engine keeps each, and what a search by one returns."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ragkit.errors import RagkitError
+
+# A multivector may hold this many floats a point (Qdrant refuses more).
+MAX_FLOATS_PER_POINT = 1_048_576
+
+
+# What the engine keeps of a number, in bits; "turbo8" is rotated and rounded, and what was uploaded is gone.
+DATATYPES = {"float32": 32, "float16": 16, "turbo8": 8}
+# Smaller copies beside what is kept, which a search reads first, in bits a number.
+QUANTIZATIONS = {"int8": 8, "binary": 1, "turbo4": 4, "turbo2": 2, "turbo1.5": 1.5, "turbo1": 1}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How an engine keeps one named vector, and how it finds the nearest.
+
+    datatype: one of DATATYPES. quantization: one of QUANTIZATIONS, or None; a search finds `oversampling`
+    times its limit among the small copies and scores those by what is kept (not, if `rescore` is False).
+    hnsw_m: edges of a document in the graph, 0 for none: then a search compares every document.
+    hnsw_ef: candidates of a search in the graph. on_disk: what is kept need not stay in memory.
+
+    >>> Storage().exact, Storage(quantization="turbo4").exact
+    (True, False)
+    """
+
+    datatype: str = "float32"
+    quantization: str | None = None
+    rescore: bool = True
+    oversampling: float = 2.0
+    hnsw_m: int = 0
+    hnsw_ef: int = 128
+    on_disk: bool = False
+
+    def __post_init__(self):
+        if self.datatype not in DATATYPES:
+            raise RagkitError(f"Unknown datatype {self.datatype!r}; expected one of {', '.join(DATATYPES)}.")
+        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
+            raise RagkitError(
+                f"Unknown quantization {self.quantization!r}; expected one of {', '.join(QUANTIZATIONS)}."
+            )
+
+    @property
+    def exact(self) -> bool:
+        """Whether a search compares the query with every document by what is kept."""
+        return self.quantization is None and self.hnsw_m == 0
+
+    def bytes_per_row(self, dim: int) -> int:
+        """Return the bytes that a search reads of one row of `dim` numbers: of its small copy if there is one.
+
+        Turbo keeps the length of a row beside it (4 bytes, 8 below 8 bits), int8 an offset (4 bytes) and fills
+        a row up to a multiple of 16 numbers, binary to one of 128.
+
+        >>> [Storage(quantization=name).bytes_per_row(128) for name in (None, "int8", "turbo4", "binary")]
+        [512, 132, 72, 16]
+        """
+        name = self.quantization or self.datatype
+        bits = (QUANTIZATIONS | DATATYPES)[name]
+        multiple = {"int8": 16, "binary": 128}.get(name, 1)
+        filled = -(-dim // multiple) * multiple
+        beside = 4 if name in ("int8", "turbo8") else 8 if name.startswith("turbo") else 0
+        return math.ceil(filled * bits / 8) + beside
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """What one named vector of an index is: its width, whether it is a multivector or sparse (width 0), its storage."""
+
+    dim: int
+    multivector: bool = False
+    sparse: bool = False
+    storage: Storage = field(default=Storage())
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A sparse vector: uint32 indices, each once, and their float32 values."""
+
+    indices: np.ndarray
+    values: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return self.values.size
+
+    @property
+    def nbytes(self) -> int:
+        return self.indices.nbytes + self.values.nbytes
+
+
+Vector = np.ndarray | Sparse
+
+# What a search returns: doc_id and score, best first.
+Hits = list[tuple[str, float]]

@@ -1,0 +1,78 @@
+"""The house: imports run downwards only, private modules stay private, public names are seen by editors and load late."""
+
+import ast
+import importlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ragkit
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "ragkit"
+INITS = sorted(PACKAGE.rglob("__init__.py"))
+
+
+def lint(root):
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
+    return subprocess.run([*command, "--no-cache"], cwd=root, capture_output=True, text=True)
+
+
+def test_imports_run_one_way():
+    done = lint(ROOT)
+    assert done.returncode == 0 and "0 broken" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    [
+        ("files", "from ragkit.display import tables", "Each floor"),
+        ("display/tables", "from ragkit.evaluation import retriever", "Whoever only measures"),
+        ("encoders/bm25", "import qdrant_client", "Encoders know no engine"),
+        ("engines/edge", "from ragkit.encoders import encoder", "Only the ingest"),
+        ("evaluation/comparing", "from ragkit.engines import _requests", "Private modules"),
+    ],
+)
+def test_an_import_upwards_is_noticed(module, line, broken, tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "ragkit", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "ragkit" / f"{module}.py"
+    path.write_text(path.read_text("utf8") + f"\n{line}\n", "utf8")
+    done = lint(tmp_path)
+    lines = [text for text in done.stdout.splitlines() if text.endswith(" BROKEN")]
+    assert done.returncode == 1 and any(text.startswith(broken) for text in lines), done.stdout
+
+
+@pytest.mark.parametrize("path", INITS, ids=lambda path: path.parent.name)
+def test_a_package_is_a_sentence_and_the_names_that_editors_see(path):
+    tree = ast.parse(path.read_text("utf8"))
+    assert ast.get_docstring(tree)
+    seen = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("ragkit")
+        for alias in node.names
+    }
+    package = importlib.import_module(".".join(path.parent.relative_to(ROOT).parts))
+    assert seen == set(package.__all__)
+    for name in seen:
+        assert getattr(package, name).__module__.startswith("ragkit"), name
+
+
+def test_the_function_is_maxsim_whoever_imports_the_module_first():
+    code = "import ragkit.maxsim, ragkit; from ragkit.maxsim import maxsim; print(ragkit.maxsim is maxsim)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
+
+
+def test_ragkit_and_measures_load_nothing_that_they_do_not_need():
+    code = "import sys, ragkit{}; print(sorted({{'pandas', 'fastembed', 'qdrant_client', 'qdrant_edge'}} & set(sys.modules)))"
+    for more, loaded in (("", []), (", ragkit.display.tables, ragkit.evaluation.comparison", ["pandas"])):
+        done = subprocess.run([sys.executable, "-c", code.format(more)], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == str(loaded)
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (PACKAGE / "py.typed").is_file() and ragkit.__version__
