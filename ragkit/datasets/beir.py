@@ -1,41 +1,39 @@
 """BEIR collections: where they come from, what their files may look like, and whether they are intact."""
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pooch
 import requests
 
+from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.errors import RagkitError
-from ragkit.paths import cache_dir, data_dir
-
-
-def manifests() -> dict[str, dict]:
-    """Return the manifests under data/beir/, by collection name."""
-    return {p.stem: json.loads(p.read_text("utf8")) for p in sorted((data_dir() / "beir").glob("*.json"))}
+from ragkit.paths import cache_dir
 
 
 def locate(source: str | Path) -> tuple[Path, str, dict | None]:
-    """Return the folder of a collection, its name, and its manifest if the kit knows it by name.
+    """Return the folder of a collection, its name, and its manifest if the kit has one.
 
     A path to a folder is used as it is. A name is looked for in the cache, then in `RAGKIT_MIRROR`
     (a folder or URL laid out as `beir/<name>/…` or `beir/<name>.zip`), then at BEIR's own address.
     """
     if (Path(source) / "corpus.jsonl").is_file():
         return Path(source), Path(source).resolve().name, None
-    name, known = str(source), manifests()
-    if name not in known:
+    known = lookup(str(source))
+    if known is None:
+        names = [name for name in catalogue() if "/" not in name]
         raise RagkitError(
-            f"No collection {name!r}: it is neither a folder with corpus.jsonl, queries.jsonl and qrels/ in it, "
-            f"nor one of the collections known by name: movies, {', '.join(known)}."
+            f"No collection {str(source)!r}: it is neither a folder with corpus.jsonl, queries.jsonl and qrels/ in it, "
+            f"nor one of the collections known by name: movies, {', '.join(names)}, the forums of CQADupStack such as "
+            "cqadupstack/gis, and irds: before a name of ir_datasets."
         )
-    return _fetch(name, known[name]), name, known[name]
+    return _fetch(known), known.title, known.manifest
 
 
 def in_reach(name: str) -> str | None:
@@ -54,36 +52,42 @@ def _is_url(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
-def _fetch(name: str, manifest: dict) -> Path:
-    cached = cache_dir() / "beir" / name
+def _fetch(known: Known) -> Path:
+    cached = cache_dir() / "beir" / known.name
     if (cached / "corpus.jsonl").is_file():
         return cached
+    target = cache_dir() / "beir" / known.archive  # what an archive is unpacked to; of CQADupStack, all forums
     mirror = os.environ.get("RAGKIT_MIRROR", "").rstrip("/")
     if mirror and not _is_url(mirror):
-        folder, archive = Path(mirror) / "beir" / name, Path(mirror) / "beir" / f"{name}.zip"
+        folder, archive = Path(mirror) / "beir" / known.name, Path(mirror) / "beir" / f"{known.archive}.zip"
         if (folder / "corpus.jsonl").is_file():
             return folder
         if archive.is_file():
-            return unzip(archive, cached)
+            unzip(archive, target)
+            return cached
     elif mirror:
         try:
-            return unzip(_download(f"{mirror}/beir/{name}.zip", None), cached)
+            unzip(_download(f"{mirror}/beir/{known.archive}.zip", None), target)
+            return cached
         except (requests.RequestException, OSError):
             pass  # the mirror may hold the files instead of the archive, or neither
         try:
-            return _download_files(f"{mirror}/beir/{name}", manifest, cached)
+            return _download_files(f"{mirror}/beir/{known.name}", known.splits, cached)
         except (requests.RequestException, OSError):
             pass
+    where = f"in the cache ({cached}), not in a mirror (RAGKIT_MIRROR={os.environ.get('RAGKIT_MIRROR') or 'unset'})"
+    advice = f"set RAGKIT_MIRROR to a folder that holds beir/{known.name}/corpus.jsonl"
+    if known.url is None:
+        raise RagkitError(f"{known.name} is not {where}, and BEIR has no archive of it: {advice}.")
     try:
-        return unzip(_download(manifest["url"], f"md5:{manifest['md5']}"), cached)
+        unzip(_download(known.url, f"md5:{known.md5}"), target)
+        return cached
     except (requests.RequestException, OSError, ValueError) as error:
         if isinstance(error, RagkitError):
             raise
         raise RagkitError(
-            f"{name} is not in the cache ({cached}), not in a mirror (RAGKIT_MIRROR="
-            f"{os.environ.get('RAGKIT_MIRROR') or 'unset'}), and {manifest['url']} did not give it "
-            f"({type(error).__name__}). Connect once, or set RAGKIT_MIRROR to a folder that holds "
-            f"beir/{name}/corpus.jsonl or beir/{name}.zip."
+            f"{known.name} is not {where}, and {known.url} did not give it ({type(error).__name__}). Connect once, or "
+            f"{advice} or beir/{known.archive}.zip."
         ) from None  # the network library's own traceback is 80 lines that say no more
 
 
@@ -101,17 +105,17 @@ def _download(url: str, known_hash: str | None) -> Path:
     )
 
 
-def _download_files(url: str, manifest: dict, target: Path) -> Path:
+def _download_files(url: str, splits: Sequence[str], target: Path) -> Path:
     with _staged(target) as stage:
         (stage / "qrels").mkdir()
-        names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in manifest["splits"])]
+        names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in splits)]
         for name in names:
             pooch.retrieve(f"{url}/{name}", None, fname=name.rsplit("/", 1)[-1], path=(stage / name).parent)
     return target
 
 
 def unzip(archive: Path, target: Path) -> Path:
-    """Unpack a BEIR archive (its files in one folder, or at the top) to `target`, whole or not at all.
+    """Unpack a BEIR archive (its files in one folder, at the top, or in a folder a part) to `target`, whole or not.
 
     Raises RagkitError if the archive is damaged, holds no corpus.jsonl, or has a member that would
     be written outside its folder.
@@ -122,11 +126,13 @@ def unzip(archive: Path, target: Path) -> Path:
                 if not (stage / member).resolve().is_relative_to(stage.resolve()) or "\\" in member:
                     raise RagkitError(f"{archive}: member {member!r} would be written outside its folder; refused.")
             zipped.extractall(stage)
-            corpora = sorted(stage.glob("corpus.jsonl")) or sorted(stage.glob("*/corpus.jsonl"))
-            if not corpora:
+            parts = [path.parent for path in sorted(stage.rglob("corpus.jsonl"))]
+            if not parts:
                 raise RagkitError(f"{archive}: no corpus.jsonl in it, so it is not a BEIR collection.")
-            if corpora[0].parent != stage:
-                for item in corpora[0].parent.iterdir():
+            # Of several parts, each keeps its folder. What is in the archive's own folder goes to the top.
+            top = parts[0] if len(parts) == 1 else parts[0].parent
+            if top != stage:
+                for item in list(top.iterdir()):
                     item.rename(stage / item.name)
     except zipfile.BadZipFile as error:
         raise RagkitError(f"{archive}: not a readable zip archive ({error}). Delete it and try again.") from error

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ragkit.datasets import beir, readers
+from ragkit.datasets import beir, irds, readers
 from ragkit.errors import RagkitError
 from ragkit.paths import data_dir
 
@@ -100,7 +100,7 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
         docs = 1000 if name == "scifact" else "all"
     if docs != "all" and docs < len(documents):
         documents = _subset(documents, set(qrels["doc_id"]), docs)
-        fixed = manifest["subset"] if manifest else {}
+        fixed = manifest.get("subset", {}) if manifest else {}
         if (fixed.get("documents"), fixed.get("split")) == (docs, split):
             assert set(fixed["doc_ids"]) == set(documents["doc_id"]), "the manifest's ids are not the rule's"
         notes.append(f"a subset of {docs:,} documents: scores are higher than on the whole collection")
@@ -110,11 +110,38 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
     return Dataset(name, documents, queries, qrels, notes=tuple(notes))
 
 
-def load_dataset(source: str | Path, docs: int | Literal["all"] | None = None, split: str = "test") -> Dataset:
-    """Return `movies`, a BEIR collection by name, or a BEIR-layout folder: what the CLI accepts.
+def load_irds(name: str, docs: int | Literal["all"] | None = None) -> Dataset:
+    """Return a collection of ir_datasets by its name there, such as "cranfield" or "beir/nfcorpus/test".
 
-    Raises RagkitError as load_beir does, and for a number of movies other than all.
+    docs: as load_beir takes it; the documents stream by, so that a subset of a large collection needs little memory.
+    The name says which judgments they are. Raises RagkitError as irds.read does, and if no query has a judgment.
+
+    Source: MacAvaney et al., Simplified data wrangling with ir_datasets (SIGIR 2021).
     """
+    documents, queries, qrels, count = irds.read(name, docs)
+    notes = []
+    known = qrels["doc_id"].isin(set(documents["doc_id"])) & qrels["query_id"].isin(set(queries["query_id"]))
+    if not known.all():
+        notes.append(f"{(~known).sum()} judgments name a document or query that is not there and were left out")
+        qrels = qrels[known].reset_index(drop=True)
+        queries = queries[queries["query_id"].isin(set(qrels["query_id"]))].reset_index(drop=True)
+    if queries.empty:
+        raise RagkitError(f"{irds.PREFIX}{name}: no query has a judgment, so there is nothing to evaluate.")
+    if len(documents) < count:
+        notes.append(f"a subset of {len(documents):,} documents: scores are higher than on the whole collection")
+    return Dataset(f"irds-{name.replace('/', '-')}", documents, queries, qrels, notes=tuple(notes))
+
+
+def load_dataset(source: str | Path, docs: int | Literal["all"] | None = None, split: str = "test") -> Dataset:
+    """Return `movies`, a BEIR collection by name, one of ir_datasets, or a BEIR-layout folder: what the CLI accepts.
+
+    Raises RagkitError as load_beir and load_irds do, for a number of movies other than all, and for a split beside a
+    name of ir_datasets, which says it already.
+    """
+    if str(source).startswith(irds.PREFIX):
+        if split != "test":
+            raise RagkitError(f"The name says the split: {source}/{split}, perhaps; leave out the split.")
+        return load_irds(str(source).removeprefix(irds.PREFIX), docs)
     if str(source) != "movies":
         return load_beir(source, docs, split)
     if docs not in (None, "all", 20) or split != "test":

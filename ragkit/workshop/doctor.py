@@ -11,6 +11,7 @@ import psutil
 from loguru import logger
 
 from ragkit.datasets import beir
+from ragkit.datasets.catalogue import catalogue
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
 from ragkit.errors import RagkitError
@@ -96,19 +97,22 @@ def _chosen(vectors: str, model: str) -> Finding:
 
 def _data():
     yield Finding("ok", "movies", "part of the checkout")
-    for name, manifest in beir.manifests().items():
+    for name, known in catalogue().items():
+        if known.manifest is None:
+            continue  # any other is looked for when it is asked for
         place = beir.in_reach(name)
+        address = known.url or "nowhere else"
         if place:
             yield Finding("ok", name, f"read from {place}", local=True)
         elif os.environ.get("RAGKIT_MIRROR"):
             yield Finding(
                 "note",
                 name,
-                "not a folder of RAGKIT_MIRROR; on first use it is asked for there, then at " + manifest["url"],
+                f"not a folder of RAGKIT_MIRROR; on first use it is asked for there, then at {address}",
                 local=True,
             )
         else:
-            yield Finding("note", name, f"will be downloaded on first use from {manifest['url']}", local=True)
+            yield Finding("note", name, f"will be downloaded on first use from {address}", local=True)
 
 
 def _room():

@@ -1,0 +1,36 @@
+"""Make the manifest of a collection from its files: `python docs/make_manifest.py NAME FOLDER`.
+
+The manifest says how many documents and queries there are, and the SHA-256 of their content and of each split's
+judgments, so that whoever reads the collection later, from wherever, knows that it is the same.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from ragkit.datasets import readers
+from ragkit.datasets.beir import content_sha256
+from ragkit.paths import data_dir
+
+
+def manifest(name: str, folder: Path) -> dict:
+    """Return the manifest of the collection in a folder with BEIR's layout."""
+    documents = readers.read_corpus(folder / "corpus.jsonl")
+    queries = readers.read_queries(folder / "queries.jsonl")
+    splits = {}
+    for path in sorted((folder / "qrels").glob("*.tsv")):
+        qrels = readers.read_qrels(path)
+        sums = content_sha256(documents, queries, qrels)
+        splits[path.stem] = {
+            "queries": qrels["query_id"].nunique(),
+            "judgments": len(qrels),
+            "judged_documents": qrels["doc_id"].nunique(),
+            "sha256": sums.pop("qrels"),
+        }
+    return {"name": name, "documents": len(documents), "queries": len(queries), "sha256": sums, "splits": splits}
+
+
+if __name__ == "__main__":
+    made = json.dumps(manifest(sys.argv[1], Path(sys.argv[2])), indent=1)
+    (data_dir() / "beir" / f"{sys.argv[1]}.json").write_text(made + "\n", "utf8")
+    print(made)

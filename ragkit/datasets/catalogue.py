@@ -1,0 +1,70 @@
+"""The collections that are known by name: BEIR's public ones, and those that the kit has a manifest of."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ragkit.paths import data_dir
+
+
+@dataclass(frozen=True)
+class Known:
+    """A collection known by name.
+
+    name: as BEIR has it, a part of an archive after a slash; splits: whose qrels there are; url, md5 (hex): of BEIR's
+    archive, None where BEIR has none; archive: the archive's name, without ".zip"; manifest: counts and SHA-256 of its
+    content, None where the kit has none.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    archive: str
+    url: str | None = None
+    md5: str | None = None
+    manifest: dict[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name as a Dataset, a file or a folder has it.
+
+        >>> Known("cqadupstack/gis", ("test",), "cqadupstack").title
+        'cqadupstack-gis'
+        """
+        return self.name.replace("/", "-")
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """Return the manifests under data/beir/, by collection name."""
+    return {p.stem: json.loads(p.read_text("utf8")) for p in sorted((data_dir() / "beir").glob("*.json"))}
+
+
+def catalogue() -> dict[str, Known]:
+    """Return every collection that is known by name, by its name.
+
+    CQADupStack is twelve collections in one archive, each known by its forum.
+
+    Source: names, splits and checksums of the archives, https://github.com/beir-cellar/beir.
+
+    >>> catalogue()["cqadupstack/gis"].url.rsplit("/", 1)[1]
+    'cqadupstack.zip'
+    """
+    beir = json.loads((data_dir() / "beir_archives.json").read_text("utf8"))
+    own, found = manifests(), {}
+    for archive, entry in beir["archives"].items():
+        names = [f"{archive}/{part}" for part in entry["parts"]] if "parts" in entry else [archive]
+        for name in names:
+            url = beir["url"].format(name=archive)
+            found[name] = Known(name, tuple(entry["splits"]), archive, url, entry["md5"], own.pop(name, None))
+    for name, manifest in own.items():
+        found[name] = Known(name, tuple(manifest["splits"]), name, manifest=manifest)
+    return found
+
+
+def lookup(name: str) -> Known | None:
+    """Return a collection by its name, in any case, with a slash or a hyphen before a forum; None if it is unknown.
+
+    >>> lookup("CQADupStack-GIS").name, lookup("nothing")
+    ('cqadupstack/gis', None)
+    """
+    wanted = name.lower().replace("/", "-")
+    return next((known for known in catalogue().values() if known.title == wanted), None)
