@@ -1,6 +1,5 @@
 import functools
 import http.server
-import json
 import shutil
 import threading
 import zipfile
@@ -249,6 +248,6 @@ def test_scifacts_subset_is_the_one_of_the_manifest():
 
 
 def test_the_manifest_is_whole():
-    manifest = json.loads((Path(beir.data_dir()) / "beir" / "scifact.json").read_text())
+    manifest = catalogue.manifests()["scifact"]
     ids = manifest["subset"]["doc_ids"]
     assert len(ids) == len(set(ids)) == manifest["subset"]["documents"] == 1000

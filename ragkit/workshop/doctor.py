@@ -101,18 +101,15 @@ def _data():
         if known.manifest is None:
             continue  # any other is looked for when it is asked for
         place = beir.in_reach(name)
-        address = known.url or "nowhere else"
         if place:
             yield Finding("ok", name, f"read from {place}", local=True)
+        elif known.url is None:
+            yield Finding("note", name, "not in RAGKIT_MIRROR, and to be had from a mirror alone", local=True)
         elif os.environ.get("RAGKIT_MIRROR"):
-            yield Finding(
-                "note",
-                name,
-                f"not a folder of RAGKIT_MIRROR; on first use it is asked for there, then at {address}",
-                local=True,
-            )
+            detail = f"not a folder of RAGKIT_MIRROR; on first use it is asked for there, then at {known.url}"
+            yield Finding("note", name, detail, local=True)
         else:
-            yield Finding("note", name, f"will be downloaded on first use from {address}", local=True)
+            yield Finding("note", name, f"will be downloaded on first use from {known.url}", local=True)
 
 
 def _room():
