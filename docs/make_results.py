@@ -1,20 +1,32 @@
-"""Measure what the README and the ledger show: `make results`; `--render` writes them anew from docs/results/."""
+"""Measure what the README and the ledger show: `make results`.
+
+`--render` measures nothing: it computes evidence and verdicts anew from every query's value in docs/results/.
+"""
 
 import json
 import re
 import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from ragkit import Retriever, System, build_index, compare, load_beir, load_encoders, load_movies, per_query
 from ragkit.display import plots, tables
 from ragkit.display.verdicts import verdicts
 from ragkit.encoders.bm25 import Bm25Encoder
+from ragkit.evaluation.comparison import Comparison, SystemResult
 
 DOCS = Path(__file__).resolve().parent
 SYSTEMS = ("dense", "colbert", "dense+colbert", "tokens", "dense+tokens", "bm25", "hybrid", "hybrid-dbsf")
 SYSTEMS += ("bm25+colbert", "hybrid+colbert", "dense+oracle")
+DATASETS = {
+    "movies": load_movies,
+    "scifact": partial(load_beir, "scifact"),
+    "scifact-full": partial(load_beir, "scifact", docs="all"),
+}
 IN_README = ("dense", "colbert", "dense→colbert", "tokens", "dense→tokens", "bm25", "hybrid")
 
 # Where others' BM25 differs from ours: the settings that drift() runs.
@@ -64,15 +76,10 @@ def drift() -> dict[str, float]:
 def measure() -> None:
     """Compare on the movies, SciFact's subset and all of SciFact, and store the runs."""
     (DOCS / "results").mkdir(exist_ok=True)
-    for name, dataset in (
-        ("movies", load_movies()),
-        ("scifact", load_beir("scifact")),
-        ("scifact-full", load_beir("scifact", docs="all")),
-    ):
-        comparison = compare(dataset, SYSTEMS)
+    for name, load in DATASETS.items():
+        comparison = compare(load(), SYSTEMS)
         _write(f"{name}.json", comparison.to_dict())
         print(tables.headline(comparison), tables.evidence(comparison), tables.cost(comparison), sep="\n", end="\n\n")
-        (DOCS / "results" / f"{name}.txt").write_text("\n".join(verdicts(comparison)) + "\n", "utf8")
     _write("drift.json", drift())
     main_systems = [comparison[name] for name in IN_README]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", sharey=True)
@@ -83,6 +90,30 @@ def measure() -> None:
     figure.suptitle(f"SciFact, all {shown.documents:,} documents, {shown.queries} queries, Qdrant Edge")
     (DOCS / "img").mkdir(exist_ok=True)
     figure.savefig(DOCS / "img" / "results.png", dpi=150)
+
+
+@dataclass(frozen=True)
+class Stored(Comparison):
+    """A comparison out of its JSON: every query's value, and the rows of costs as they were measured.
+
+    The rankings and each query's milliseconds are not in the JSON.
+    """
+
+    rows: tuple[dict, ...] = ()
+
+    def table(self) -> pd.DataFrame:
+        frame = pd.DataFrame(self.rows).drop(columns=["evidence", "per_query"])
+        return frame.set_index("system").astype(float).reset_index()
+
+
+def stored(result: dict) -> Stored:
+    """Return the comparison of one committed run."""
+    systems = []
+    for row in result["systems"]:
+        values = pd.DataFrame(row["per_query"])
+        systems.append(SystemResult(row["system"], values, pd.DataFrame(), pd.Series(float("nan"), values.index)))
+    head = (result[name] for name in ("collection", "documents", "queries", "config"))
+    return Stored(*head, systems, tuple(result["notes"]), tuple(result["systems"]))
 
 
 def _write(name: str, value: dict) -> None:
@@ -109,7 +140,7 @@ def readme_table(result: dict) -> str:
 
 def readme(text: str) -> str:
     """Return the README's text with the tables of docs/results/*.json between their marks."""
-    for name in ("movies", "scifact", "scifact-full"):
+    for name in DATASETS:
         table = readme_table(_read(f"{name}.json"))
         pattern = rf"(<!-- results:{name} -->\n).*?(<!-- /results -->)"
         text = re.sub(pattern, lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text, flags=re.DOTALL)
@@ -127,8 +158,7 @@ def ledger() -> str:
     for name, title in titles.items():
         result = _read(f"{name}.json")
         parts += [f"## {title}", _evidence(result), _cost(result), "Verdicts, by nDCG@10:"]
-        verdicts = (DOCS / "results" / f"{name}.txt").read_text("utf8").splitlines()
-        parts.append("\n".join(f"- {line}" for line in verdicts))
+        parts.append("\n".join(f"- {sentence}" for sentence in verdicts(stored(result))))
         parts.append(_config(result))
     found = _read("drift.json")
     parts += ["## Beside published figures (all of SciFact, nDCG@10)", _beside(_read("scifact-full.json"), found)]
@@ -153,15 +183,16 @@ def _evidence(result: dict) -> str:
         e = system["evidence"]["nDCG@10"]
         row = [f"`{system['system']}`", f"{e['mean']:.4f}", f"{e['low']:.3f} to {e['high']:.3f}"]
         if e.get("difference") is None:
-            row += ["baseline", "", "", ""]
+            row += ["baseline", "", "", "", ""]
         else:
-            p = "" if e["p_holm"] is None else tables.p_value(e["p_holm"])
+            p_holm = "" if e["p_holm"] is None else tables.p_value(e["p_holm"])
             interval = f"{tables.signed(e['difference_low'])} to {tables.signed(e['difference_high'])}"
             queries = f"{e['wins']:.0f}/{e['ties']:.0f}/{e['losses']:.0f}"
-            row += [tables.signed(e["difference"]), interval, p, queries]
+            row += [tables.signed(e["difference"]), interval, tables.p_value(e["p"]), p_holm, queries]
         rows.append((*row, f"{system['R@100']:.3f}", f"{system['RR@10']:.3f}"))
-    head = ("system", "nDCG@10", "95 %", "difference", "95 %", "p (Holm)", "wins/ties/losses", "R@100", "RR@10")
-    return _rows(head, rows)
+    head = ("system", "nDCG@10", "95 %", "difference", "95 %", "p", "p (Holm)", "wins/ties/losses", "R@100", "RR@10")
+    family = tables.family(pd.DataFrame(system["evidence"]["nDCG@10"] for system in result["systems"]))
+    return "\n\n".join([_rows(head, rows), *(f"{line}." for line in family)])
 
 
 def _cost(result: dict) -> str:
@@ -178,7 +209,7 @@ def _config(result: dict) -> str:
     c = result["config"]
     return (
         f"{result['documents']:,} documents, {result['queries']} queries; {c['embedded_text']}, {c['truncation']}; "
-        f"{c['engine']}, {c['search']} search, depth {c['depth']}; {c['times']}; {c['machine']}; "
+        f"{c['engine']}, {c['search']} search, {tables.depths(c)}; {c['times']}; {c['machine']}; "
         + ", ".join(f"{name} {version}" for name, version in c["versions"].items())
         + "."
     )
@@ -201,9 +232,10 @@ LEDGER_HEAD = """# Results
 
 Generated by `make results` from the runs in [results/](results), which hold every query's value and the whole
 configuration. Measures are ir-measures'; intervals are 95 % bootstrap intervals over queries; differences are to
-`dense`, with a paired randomization test, p corrected by Holm's method over the systems of a table. Costs: seconds to
-store the vectors, the engine's milliseconds a query, bytes a document of the float32 vectors and on disk, and by how
-much the process grew while indexing and searching. Times are those of one run on shared cores."""
+`dense`, with a paired randomization test, and its p corrected by Holm's method for the family that each table names,
+near-copies of a system included. Costs: seconds to store the vectors, the engine's milliseconds a query, bytes a
+document of the float32 vectors and on disk, and by how much the process grew while indexing and searching. Times are
+those of one run on shared cores."""
 LEDGER_DRIFT = """A difference past 0.005 has its cause in the table: our run with the one setting that is known to
 differ at the source. BM25's mean document length is the collection's own here, while Qdrant assumes 256
 words unless told and Anserini sets k to 0.9 and b to 0.4. All settings that were run:"""
@@ -212,7 +244,10 @@ LEDGER_NOT_MEASURED = "These models come from a hub, which the authors could not
 
 def main() -> None:
     """Measure (unless only asked to render), then write the ledger and the README's tables."""
-    if "--render" not in sys.argv[1:]:
+    if "--render" in sys.argv[1:]:
+        for name in DATASETS:
+            _write(f"{name}.json", stored(_read(f"{name}.json")).to_dict())
+    else:
         measure()
     (DOCS / "results.md").write_text(ledger(), "utf8")
     path = DOCS.parent / "README.md"

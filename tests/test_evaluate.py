@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pandas as pd
@@ -6,6 +7,7 @@ import pytest
 
 import ragkit
 from ragkit import RagkitError, Retriever, System, per_query
+from ragkit.evaluation.retriever import WARM_UP
 
 
 def frames(run, qrels):
@@ -54,6 +56,22 @@ def test_a_judged_query_without_results_counts_as_zero_and_an_unjudged_one_not_a
 
 
 @pytest.mark.parametrize(
+    ("measures", "columns"),
+    [
+        (["MRR@10", "RR@10"], ["MRR@10"]),
+        (["RR@10", "AP", "MRR@10", "MAP"], ["RR@10", "AP"]),
+        (["nDCG@10"] * 2, ["nDCG@10"]),
+    ],
+)
+def test_a_measure_asked_for_twice_or_by_an_alias_is_one_column_named_as_first_asked_for(measures, columns):
+    values = per_query(*frames([("q", "a", 2.0), ("q", "b", 1.0)], [("q", "b", 1)]), measures)
+    assert values.columns.tolist() == columns
+    assert values.loc["q"].tolist() == pytest.approx(
+        [0.5 if name != "nDCG@10" else 1 / math.log2(3) for name in columns]
+    )
+
+
+@pytest.mark.parametrize(
     ("run", "qrels", "measures", "message"),
     [
         ([("q", "d", 1.0)], [], ["RR@10"], "no judgments"),
@@ -96,6 +114,22 @@ def test_a_run_is_ranked_from_one_best_first_and_timed_per_query(movies, own_cac
     assert run.ms.index.tolist() == movies.queries["query_id"].tolist() and (run.ms > 0).all()
     mine = run.results[run.results["query_id"] == movies.queries["query_id"][3]]
     assert list(zip(mine["doc_id"], mine["score"], strict=True)) == hits
+
+
+def test_five_queries_warm_up_before_the_clock_counts(movies, own_cache, monkeypatch):
+    encoders, events = {"dense": ragkit.load_encoder("dense")}, []
+    clock, search = time.perf_counter, Retriever._search
+    monkeypatch.setattr("ragkit.evaluation.retriever.time.perf_counter", lambda: events.append("clock") or clock())
+    monkeypatch.setattr(Retriever, "_search", lambda self, q, *rest: events.append(q) or search(self, q, *rest))
+    index, _ = ragkit.build_index(movies, encoders)
+    with index:
+        events.clear()
+        run = Retriever(index, encoders, System.parse("dense")).run(movies.queries.head(8))
+    ids = movies.queries["query_id"].tolist()
+    events = events[events.index(ids[0]) :]  # the progress bar's own looks at the clock come before
+    assert events[:5] == ids[:5] and WARM_UP == 5
+    assert events[5:] == [event for query_id in ids[:8] for event in ("clock", query_id, "clock")]
+    assert run.ms.index.tolist() == ids[:8]
 
 
 def test_all_engines_give_the_same_comparison(movies, tmp_path, own_cache):

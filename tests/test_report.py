@@ -173,17 +173,21 @@ def test_the_table_holds_the_numbers_of_the_comparison(large, large_page):
     for system, cells in rows.items():
         row = evidence.loc[system]
         numbers = [row["mean"], table.loc[system, "R@100"], table.loc[system, "RR@10"]]
-        numbers += [row["difference"], row["p_holm"], row["wins"]]
+        numbers += [row["difference"], row["p"], row["p_holm"], row["wins"]]
         numbers += table.loc[system].drop(list(MEASURES)).tolist()
         assert [float(value or "nan") for _, value in cells] == pytest.approx(numbers, nan_ok=True)
     cells = [text.strip() for text, _ in rows["colbert"]]
     row = evidence.loc["colbert"]
     assert cells[0] == f"{row['mean']:.3f} {row['low']:.3f} to {row['high']:.3f}"
     assert cells[3] == f"{row['difference']:+.3f} {row['difference_low']:+.3f} to {row['difference_high']:+.3f}"
-    assert cells[5] == f"{row['wins']:.0f}/{row['ties']:.0f}/{row['losses']:.0f}"
-    assert cells[6] == f"{table.loc['colbert', 'p50_ms']:.2f}" and cells[9] == "13,824"
+    assert cells[6] == f"{row['wins']:.0f}/{row['ties']:.0f}/{row['losses']:.0f}"
+    assert cells[7] == f"{table.loc['colbert', 'p50_ms']:.2f}" and cells[10] == "13,824"
     for verdict in verdicts(many):
         assert verdict.replace("'", "&#39;").replace("<", "&lt;") in large_page
+
+
+def test_the_report_names_the_family_of_its_p_and_whose_intervals_it_shows(large_page):
+    assert "p (Holm): corrected for 3 comparisons with dense; p and 95 %: for each pair alone." in large_page
 
 
 def test_a_system_has_one_colour_everywhere(large, large_page):

@@ -2,10 +2,12 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 import ragkit
 from ragkit import RagkitError, Retriever, System
@@ -15,6 +17,7 @@ from ragkit.encoders.bm25 import B, Bm25Encoder, K
 from ragkit.engines.index import Fusion, Prefetch
 from ragkit.engines.opening import open_index
 from ragkit.evaluation import statistics
+from ragkit.evaluation.comparison import Comparison, SystemResult
 from ragkit.evaluation.rescoring import oracle
 from ragkit.vectors import VectorSpec
 
@@ -80,15 +83,53 @@ def test_rrf_adds_reciprocal_ranks(own_cache, rng):
         assert hits == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_hybrid_reranks_half_of_its_candidates_from_each_side(movies, own_cache):
+def of_each_side(index, encoders, text, count):
+    """The documents of both sides' first `count`."""
+    vectors = {name: encoders[name].encode_queries([text])[0] for name in ("dense", "bm25")}
+    return {doc_id for name, vector in vectors.items() for doc_id, _ in index.search(vector, name, count)}
+
+
+def test_a_hybrid_reranks_half_of_its_candidates_from_each_side_and_an_odd_depth_rounds_up(movies, own_cache):
     encoders = ragkit.load_encoders(["dense", "bm25", "colbert"])
     index, _ = ragkit.build_index(movies, encoders)
     with index:
-        reranked = Retriever(index, encoders, System.parse("hybrid+colbert"), depth=6).run(movies.queries).results
-        for query_id, text in zip(movies.queries["query_id"], movies.queries["text"], strict=True):
-            vectors = {name: encoders[name].encode_queries([text])[0] for name in ("dense", "bm25")}
-            expected = {d for name, vector in vectors.items() for d, _ in index.search(vector, name, 3)}
-            assert set(reranked[reranked["query_id"] == query_id]["doc_id"]) == expected
+        everything = Retriever(index, encoders, System.parse("colbert")).run(movies.queries).results
+        for depth, half in ((6, 3), (7, 4), (1, 1)):
+            reranked = Retriever(index, encoders, System.parse("hybrid+colbert"), depth).run(movies.queries).results
+            for query_id, text in movies.queries.values[:, :2]:
+                candidates = of_each_side(index, encoders, text, half)
+                order, found = (f[f["query_id"] == query_id]["doc_id"].tolist() for f in (everything, reranked))
+                # The depth is also the most that is returned; of an odd one, both sides hold one more.
+                assert found == [doc_id for doc_id in order if doc_id in candidates][:depth]
+
+
+def test_a_ranking_is_the_same_for_any_limit(movies, own_cache):
+    encoders = ragkit.load_encoders(["dense", "bm25", "colbert"])
+    index, _ = ragkit.build_index(movies, encoders)
+    with index:
+        for name in ("hybrid", "hybrid-dbsf", "hybrid+colbert", "dense+colbert", "bm25"):
+            long, *others = (
+                Retriever(index, encoders, System.parse(name), limit=limit).run(movies.queries).results
+                for limit in (100, 10, 3)
+            )
+            for limit, short in zip((10, 3), others, strict=True):
+                pd.testing.assert_frame_equal(short, long[long["rank"] <= limit].reset_index(drop=True))
+
+
+def test_how_many_candidates_a_hybrid_takes_from_each_side_is_a_setting_of_the_system(movies, own_cache):
+    encoders = ragkit.load_encoders(["dense", "bm25"])
+    index, _ = ragkit.build_index(movies, encoders)
+    with index:
+        results = Retriever(index, encoders, System("hybrid", per_side=3)).run(movies.queries).results
+        for query_id, text in movies.queries.values[:, :2]:
+            found = set(results[results["query_id"] == query_id]["doc_id"])
+            assert found == of_each_side(index, encoders, text, 3)
+        with pytest.raises(RagkitError, match="per_side are whole numbers from 1; got 100, 100 and 0"):
+            Retriever(index, encoders, System("hybrid", per_side=0))
+    comparison = ragkit.compare(movies, [System("hybrid", per_side=3), "hybrid+colbert"], depth=7)
+    pd.testing.assert_frame_equal(comparison["hybrid"].results, results)
+    assert comparison.to_dict()["config"]["candidates_per_side"] == {"hybrid": 3, "hybrid→colbert": 4}
+    assert "depth 7, hybrid 3 of each side, hybrid→colbert 4 of each side;" in tables.headline(comparison)
 
 
 def test_a_hybrid_is_the_same_in_every_run(movies, own_cache):
@@ -129,6 +170,12 @@ def test_anothers_run_stands_in_the_same_table_and_what_does_not_fit_is_counted(
     assert "the bytes" not in verdicts(comparison)[0]  # its cost is not known
 
 
+def test_others_ties_are_ordered_by_rising_document_id(movies):
+    frame = pd.DataFrame({"query_id": "q01", "doc_id": ["7", "12", "3", "5"], "score": [1.0, 1.0, 1.0, 2.0]})
+    results = ragkit.compare(movies, [], runs={"theirs": frame})["theirs"].results
+    assert results["doc_id"].tolist() == ["5", "12", "3", "7"] and results["rank"].tolist() == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
@@ -157,13 +204,96 @@ def test_the_evidence_is_that_of_the_statistics(movies, own_cache):
     )
 
 
+def made_up(**values):
+    """A comparison of systems by their values of nDCG@10, a query each."""
+    systems = []
+    for name, of in values.items():
+        frame = pd.DataFrame({"nDCG@10": of}, index=[f"q{i}" for i in range(len(of))], dtype=float)
+        systems.append(SystemResult(name, frame, pd.DataFrame(), pd.Series(np.nan, frame.index)))
+    return Comparison("made up", 9, len(frame), {}, systems)
+
+
+@pytest.fixture()
+def with_oracles(rng):
+    base = rng.random(30)
+    values = {"a": base + rng.normal(0.01, 0.1, 30), "b": base + rng.normal(0.05, 0.1, 30)}
+    return made_up(base=base, **values, **{f"{name}→oracle": base + 0.5 for name in values})
+
+
+def test_an_oracle_is_not_counted_in_holms_family(with_oracles):
+    table = with_oracles.evidence().set_index("system")
+    small, large = sorted(["a", "b"], key=table["p"].get)
+    assert table.loc[small, "p_holm"] == pytest.approx(2 * table.loc[small, "p"])
+    assert table.loc[large, "p_holm"] == pytest.approx(max(2 * table.loc[small, "p"], table.loc[large, "p"]))
+    assert table.loc[["a→oracle", "b→oracle"], ["p_holm", "family"]].isna().all(axis=None)
+
+
+def test_the_family_is_named_wherever_its_p_is_shown(with_oracles):
+    name = "2 comparisons with base"
+    rows = with_oracles.to_dict()["systems"]
+    assert [row["evidence"]["nDCG@10"]["family"] for row in rows] == [None, name, name, None, None]
+    assert f"\np (Holm): corrected for {name};" in tables.evidence(with_oracles)
+    assert [name in verdict for verdict in verdicts(with_oracles)] == [True, True, False, False]
+    assert with_oracles.evidence(baseline="a")["family"].dropna().tolist() == ["2 comparisons with a"] * 2
+    one = replace(with_oracles, systems=with_oracles.systems[:2])
+    assert "corrected for 1 comparison with base;" in tables.evidence(one)
+    assert "corrected" not in tables.evidence(replace(one, systems=one.systems[:1]))
+
+
+def test_interval_p_and_verdict_tell_one_story(rng):
+    said = {"beats": 0, "loses to": 0, "shown alone": 0, "no difference shown": 0, "tie": 0}
+    for _ in range(30):
+        base = rng.choice([0.0, 0.5, 1.0], 60)
+        shifts = {f"s{i}": rng.choice([0.0, 0.3, -0.3], 60, p=[0.5, 0.25 + x, 0.25 - x])
+                  for i, x in enumerate(rng.uniform(-0.2, 0.2, 6))}  # fmt: skip
+        comparison = made_up(base=base, **{name: base + shift for name, shift in shifts.items()}, same=base)
+        table = comparison.evidence().set_index("system")
+        for name, sentence in zip(table.index[1:], verdicts(comparison), strict=True):
+            row = table.loc[name]
+            told = [words for words in said if words in sentence]
+            if row["p_holm"] < 0.05:
+                expected = "beats" if row["difference"] > 0 else "loses to"
+            elif row["p"] < 0.05:
+                expected = "shown alone"
+            else:
+                expected = "tie" if name == "same" else "no difference shown"
+            assert told == [expected], sentence
+            said[expected] += 1
+            apart = not row["difference_low"] <= 0 <= row["difference_high"]
+            assert ("interval and test disagree" in sentence) == (apart != (row["p"] < 0.05))
+    assert min(said.values()) >= 5, said
+
+
+def test_what_an_interval_leaves_room_for_is_said_where_nothing_is_shown():
+    base, better = [0.5] * 8, [0.9, 0.7, 0.6, 0.5, 0.5, 0.5, 0.4, 0.4]
+    comparison = made_up(base=base, other=better)
+    row = comparison.evidence().iloc[1]
+    assert verdicts(comparison) == [
+        f"other and base: no difference shown (+0.062 nDCG@10), p = {row['p']:.3f} (Holm, 1 comparison with base), "
+        f"but the pair's interval leaves room from {row['difference_low']:+.3f} to {row['difference_high']:+.3f}."
+    ]
+
+
+def test_five_wins_of_five_are_no_proof_though_the_interval_leaves_0_out():
+    [sentence] = verdicts(made_up(base=[0.1, 0.2, 0.3, 0.2, 0.1], other=[0.9, 0.8, 0.9, 0.9, 0.7]))
+    assert "no difference shown" in sentence and "p = 0.062" in sentence
+    assert "interval and test disagree: more queries would tell" in sentence
+
+
+def test_what_a_family_can_show_is_computed_at_its_corrected_level(rng):
+    base = rng.random(40)
+    others = {f"s{i}": np.clip(base + rng.normal(0, 0.2, 40), 0, 1) for i in range(4)}
+    table = made_up(base=base, **others).evidence().set_index("system")
+    z = norm.ppf(1 - 0.05 / 4 / 2) + norm.ppf(0.8)
+    for name, values in others.items():
+        assert table.loc[name, "detectable"] == pytest.approx(z * np.std(values - base, ddof=1) / 40**0.5)
+
+
 def test_a_verdict_says_what_the_numbers_say(movies, own_cache):
     comparison = ragkit.compare(movies, ["dense", "colbert", "bm25"])
     small, large = verdicts(comparison)
-    assert re.match(
-        r"colbert and dense: no difference that 40 queries could show .* about 0\.\d+; it takes 11 times", small
-    )
-    assert re.match(r"bm25 loses to dense by 0\.\d+ nDCG@10 \(0\.\d+ to 0\.\d+\), p (=|<) 0\.\d+; it takes", large)
+    assert re.match(r"colbert and dense: no difference shown \(-0\.009 nDCG@10\), p = .*; it takes 11 times", small)
+    assert re.match(r"bm25 loses to dense by 0\.\d+ nDCG@10 \(0\.\d+ to 0\.\d+\), p < 0\.001 .*; it takes", large)
 
 
 def test_one_system_alone_and_ties_everywhere_are_no_error(movies, own_cache):

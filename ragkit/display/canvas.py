@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from matplotlib.transforms import Bbox
 
 from ragkit.errors import shorten
+from ragkit.evaluation.systems import is_oracle
 
 # Okabe and Ito's colour-blind safe palette, then darker relatives of it; darker and lighter in grey too.
 COLOURS = {
@@ -58,11 +59,6 @@ def marker(system: str) -> str:
 
 def _number(system: str) -> int:
     return zlib.crc32(system.encode("utf8", "replace"))
-
-
-def is_oracle(system: str) -> bool:
-    """Return whether the name is that of an oracle, which is a ceiling and no system."""
-    return system.endswith("→oracle")
 
 
 def short(text: str, length: int = 48) -> str:

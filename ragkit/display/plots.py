@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ragkit.display import canvas
-from ragkit.display.canvas import colour, is_oracle, marker
+from ragkit.display.canvas import colour, marker
 from ragkit.errors import RagkitError
 from ragkit.evaluation.comparison import Comparison
 from ragkit.evaluation.measures import per_query
 from ragkit.evaluation.statistics import TIE
+from ragkit.evaluation.systems import is_oracle
 from ragkit.maxsim import MaxSim
 
 __all__ = [

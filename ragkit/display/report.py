@@ -74,6 +74,7 @@ def _collection(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
         "systems": [system.system for system in comparison.systems],
         "rivals": [s.system for s in comparison.systems[1:] if not plots.is_oracle(s.system)],
         "columns": columns,
+        "family": tables.family(comparison.evidence(measure)),
         "groups": [(title, len(list(of))) for title, of in groupby(column["group"] for column in columns)],
         "times": comparison.config["times"],
         "verdicts": verdicts(comparison, measure),
@@ -113,14 +114,17 @@ def _columns(comparison: Comparison, measure: str) -> list[dict[str, Any]]:
 def _against(rows: list[dict], measure: str) -> list[dict[str, Any]]:
     """Return the columns that compare every system with the first one, which has no such numbers."""
     group, nothing = f"Against {rows[0]['system']}", float("nan")
-    differences, p_values, counts = [("baseline", "", nothing)], [("", "", nothing)], [("", "", nothing)]
+    differences = [("baseline", "", nothing)]
+    alone, p_values, counts = [("", "", nothing)], [("", "", nothing)], [("", "", nothing)]
     for row in rows[1:]:
         interval = tables.interval(row["difference_low"], row["difference_high"], tables.signed)
         differences.append((tables.signed(row["difference"]), interval, row["difference"]))
+        alone.append((tables.p_value(row["p"]), "", row["p"]))
         p_values.append((tables.p_value(row["p_holm"]), "", row["p_holm"]))
         counts.append((f"{row['wins']:.0f}/{row['ties']:.0f}/{row['losses']:.0f}", "", row["wins"]))
     return [
         _column(group, measure, differences),
+        _column(group, "p", alone, more_first=False),
         _column(group, "p (Holm)", p_values, more_first=False),
         _column(group, "wins/ties/losses", counts),
     ]

@@ -70,25 +70,30 @@ def cost(comparison: Comparison) -> str:
 
 
 def evidence(comparison: Comparison, measure: str = "nDCG@10") -> str:
-    """Return one measure of every system with its interval, and its difference to the baseline with interval,
-    p (corrected by Holm's method) and the queries it wins, ties and loses."""
+    """Return one measure of every system with its interval, and its difference to the baseline with interval, p alone
+    and in its family, and the queries it wins, ties and loses; below the table, which family that is."""
     frame = comparison.evidence(measure)
-    if "difference" not in frame:
-        frame = frame.assign(difference=float("nan"))
     rows = []
     for row in frame.to_dict("records"):
         line = {"system": row["system"], measure: row["mean"], "95 %": interval(row["low"], row["high"])}
-        if pd.isna(row["difference"]):
-            line |= {"difference": "baseline", "95 % ": "", "p (Holm)": "", "wins/ties/losses": ""}
+        if pd.isna(row.get("difference")):
+            line |= {"difference": "baseline", "95 % ": "", "p": "", "p (Holm)": "", "wins/ties/losses": ""}
         else:
             line |= {
                 "difference": signed(row["difference"]),
                 "95 % ": interval(row["difference_low"], row["difference_high"], signed),
+                "p": p_value(row["p"]),
                 "p (Holm)": p_value(row["p_holm"]),
                 "wins/ties/losses": f"{row['wins']:.0f}/{row['ties']:.0f}/{row['losses']:.0f}",
             }
         rows.append(line)
-    return table(rows)
+    return "\n".join([table(rows), *family(frame)])
+
+
+def family(evidence: pd.DataFrame) -> list[str]:
+    """Return the line below a table with p-values: what they and the intervals speak of; none without a family."""
+    names = evidence["family"].dropna() if "family" in evidence else ()
+    return [f"p (Holm): corrected for {name}; p and 95 %: for each pair alone" for name in dict.fromkeys(names)]
 
 
 def interval(low: float, high: float, form: Callable[[float], str] = number) -> str:
@@ -142,6 +147,16 @@ def top(
     return hits(list(zip(frame["doc_id"], frame["score"], strict=True)), documents, judged)
 
 
+def depths(config: Mapping[str, Any]) -> str:
+    """Return how many candidates a rerank gets, and how many of each side a hybrid takes.
+
+    >>> depths({"depth": 7, "candidates_per_side": {"hybrid": 100, "hybrid→colbert": 4}})
+    'depth 7, hybrid 100 of each side, hybrid→colbert 4 of each side'
+    """
+    sides = (f"{name} {count} of each side" for name, count in config.get("candidates_per_side", {}).items())
+    return ", ".join([f"depth {config['depth']}", *sides])
+
+
 def headline(comparison: Comparison) -> str:
     """Return the lines above a table: what was compared, with what, and how."""
     c = comparison.config
@@ -149,7 +164,7 @@ def headline(comparison: Comparison) -> str:
     names = ", ".join(f"{name} = {m['model']} ({m['dim']}-d)" for name, m in c["models"].items())
     lines = [
         f"{comparison.collection}: {comparison.documents:,} documents, {comparison.queries:,} queries",
-        f"{names}; {c['embedded_text']}, {c['truncation']}; {c['engine']}, {c['search']} search, depth {c['depth']}; "
+        f"{names}; {c['embedded_text']}, {c['truncation']}; {c['engine']}, {c['search']} search, {depths(c)}; "
         f"fastembed {v['fastembed']}, onnxruntime {v['onnxruntime']}, Python {v['python']}, {c['machine']}",
         *(f"Note: {note}." for note in comparison.notes),
     ]

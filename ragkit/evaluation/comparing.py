@@ -21,7 +21,7 @@ from ragkit.evaluation.measures import MEASURES, per_query
 from ragkit.evaluation.memory import peak_growth
 from ragkit.evaluation.rescoring import cross_encoder, oracle
 from ragkit.evaluation.retriever import WARM_UP, Retriever
-from ragkit.evaluation.systems import Run, System
+from ragkit.evaluation.systems import HYBRIDS, Run, System
 
 SYSTEMS = ("dense", "colbert", "dense+colbert")
 # A first stage returns this many documents, so that R@100 can be computed.
@@ -30,7 +30,7 @@ LIMIT = 100
 
 def compare(
     dataset: Dataset,
-    systems: Sequence[str] = SYSTEMS,
+    systems: Sequence[str | System] = SYSTEMS,
     depth: int = 100,
     where: str | Path | None = None,
     measures: Sequence[str] = MEASURES,
@@ -39,7 +39,7 @@ def compare(
 ) -> Comparison:
     """Return the systems' quality and cost on one collection, on the same engine and queries.
 
-    systems: as System.parse reads them; the first is the baseline. depth: the candidates that a rerank
+    systems: as System.parse reads them, or Systems; the first is the baseline. depth: the candidates that a rerank
     gets. where: see open_index. separate: give every set of vectors an index of its own, so that its
     seconds, disk and memory are a system's own; otherwise, and always if `where` is given, all share one
     index, and those costs are told only of a system that needs all its vectors. runs: others' runs by
@@ -50,7 +50,7 @@ def compare(
     >>> compare(load_movies(), ["dense"], where=":memory:").queries
     40
     """
-    parsed = [System.parse(text) for text in systems]
+    parsed = [system if isinstance(system, System) else System.parse(system) for system in systems]
     names = [system.name for system in parsed] + list(runs or {})
     if not names or len(set(names)) < len(names):
         raise RagkitError(f"Expected at least one system, each once; got {', '.join(names) or 'none'}.")
@@ -68,7 +68,10 @@ def compare(
     for name, frame in (runs or {}).items():
         found[name], note = _external(name, frame, dataset, measures)
         notes += note
-    config = _config(dataset, encoders, depth, "shared by all systems" if shared else "one a set of vectors") | engine
+    config = (
+        _config(dataset, encoders, parsed, depth, "shared by all systems" if shared else "one a set of vectors")
+        | engine
+    )
     results = [found[name] for name in names]
     return Comparison(dataset.name, len(dataset.documents), len(dataset.queries), config, results, tuple(notes))
 
@@ -150,7 +153,7 @@ def _search(names: Sequence[str]) -> str:
     return f"exact, but {' and '.join(others)}" if others else "exact"
 
 
-def _config(dataset: Dataset, encoders: Mapping, depth: int, indexes: str) -> dict:
+def _config(dataset: Dataset, encoders: Mapping, systems: Sequence[System], depth: int, indexes: str) -> dict:
     packages = ("fastembed", "qdrant-client", "qdrant-edge-py", "onnxruntime", "ir-measures", "scipy", "numpy")
     return {
         "models": {
@@ -162,7 +165,8 @@ def _config(dataset: Dataset, encoders: Mapping, depth: int, indexes: str) -> di
         "search": _search(encoders),
         "depth": depth,
         "limit": LIMIT,
-        "hybrid": "dense and bm25, 100 of each; rrf with k = 2, or dbsf; a rerank takes half its depth from each",
+        "hybrid": "dense and bm25; rrf with k = 2, or dbsf",
+        "candidates_per_side": {s.name: s.of_each_side(depth) for s in systems if s.first in HYBRIDS},
         "indexes": indexes,
         "times": f"engine only, per query, one at a time, {WARM_UP} to warm up; encoding the query not included",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},

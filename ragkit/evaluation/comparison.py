@@ -10,7 +10,7 @@ import pandas as pd
 from ragkit.errors import RagkitError
 from ragkit.evaluation import statistics
 from ragkit.evaluation.measures import MEASURES, per_query
-from ragkit.evaluation.systems import Run
+from ragkit.evaluation.systems import Run, is_oracle
 
 
 @dataclass(frozen=True)
@@ -95,32 +95,34 @@ class Comparison:
         return pd.DataFrame({s.system: s.values[measure] for s in self.systems})
 
     def evidence(self, measure: str = "nDCG@10", baseline: str | None = None) -> pd.DataFrame:
-        """Return one row a system: mean and 95 % interval, and the difference to the baseline with all that
-        tells what it is worth (see statistics.Paired); NaN in the baseline's own row.
+        """Return one row a system: its mean, and what its difference to the baseline is worth.
 
-        baseline: a system's name, the first one if None. p_holm is corrected for the number of systems
-        compared with the baseline. Raises RagkitError for an unknown measure or baseline.
+        mean, low, high: with a 95 % interval. difference and its interval, p, wins, ties, losses: of this pair
+        alone (see statistics.Paired). p_holm: p corrected for the family, which is every system compared with
+        this baseline by this measure, near-copies too, and no oracle; family: its name. detectable: the smallest
+        true difference that these queries would show in the family (see statistics.detectable). What a row does
+        not have is NaN. baseline: a system's name, the first one if None. Raises RagkitError for an unknown
+        measure or baseline.
         """
         values = self.values(measure)
         baseline = self[baseline].system if baseline else self.systems[0].system
-        others = [name for name in values.columns if name != baseline]
-        pairs = {name: statistics.paired(values[name], values[baseline]) for name in others}
-        compared = [name for name in others if not name.endswith("→oracle")]  # an oracle is no system
+        pairs = {name: statistics.paired(values[name], values[baseline]) for name in values if name != baseline}
+        compared = [name for name in pairs if not is_oracle(name)]
         corrected = dict(zip(compared, statistics.holm([pairs[name].p for name in compared]), strict=True))
+        family = f"{len(compared)} comparison{'s' if len(compared) > 1 else ''} with {baseline}"
         rows = []
-        for name in values.columns:
+        for name in values:
             mean = statistics.mean_interval(values[name])
-            row = {"system": name, "mean": mean.value, "low": mean.low, "high": mean.high}
+            row: dict[str, Any] = {"system": name, "mean": mean.value, "low": mean.low, "high": mean.high}
             if name in pairs:
                 pair = pairs[name]
-                row |= {"difference": pair.difference.value, "difference_low": pair.difference.low}
-                row |= {
-                    "difference_high": pair.difference.high,
-                    "p": pair.p,
-                    "p_holm": corrected.get(name, float("nan")),
-                }
+                row |= {"difference": pair.difference.value}
+                row |= {"difference_low": pair.difference.low, "difference_high": pair.difference.high}
+                row |= {"p": pair.p, "p_holm": corrected.get(name, float("nan"))}
                 row |= {"exact": pair.exact, "wins": pair.wins, "ties": pair.ties, "losses": pair.losses}
-                row |= {"detectable": pair.detectable}
+            if name in corrected:
+                row["detectable"] = statistics.detectable(values[name] - values[baseline], len(compared))
+                row["family"] = family
             rows.append(row)
         return pd.DataFrame(rows)
 

@@ -15,6 +15,7 @@ MEASURES = ("nDCG@10", "R@100", "RR@10")
 def per_query(results: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
     """Return one row a judged query and one column a measure, computed by ir-measures.
 
+    A measure that is asked for twice, by an alias too (MRR@10 is RR@10), is one column, named as first asked for.
     results: query_id, doc_id, score, ties ranked by doc_id; qrels: query_id, doc_id, relevance. A judged query without
     results counts as 0; results of a query without judgments are ignored. Raises RagkitError for
     a measure that ir-measures does not know, no judgments, a score that is not finite, or a
@@ -35,13 +36,13 @@ def per_query(results: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[str
     if twice.any():
         query_id, doc_id = results.loc[twice, ["query_id", "doc_id"]].iloc[0]
         raise RagkitError(f"The run returns document {doc_id!r} twice for query {query_id!r}.")
-    parsed = {}
+    parsed: dict[Any, str] = {}
     for name in measures:
         try:
-            parsed[ir_measures.parse_measure(name)] = name
+            parsed.setdefault(ir_measures.parse_measure(name), name)
         except (NameError, ValueError, SyntaxError) as error:
             raise RagkitError(f"ir-measures knows no measure {name!r} ({error}); see https://ir-measur.es.") from error
-    found = {name: {} for name in measures}
+    found: dict[str, dict[str, float]] = {name: {} for name in parsed.values()}
     for metric in ir_measures.iter_calc(list(parsed), _by_query(qrels, "relevance"), _ranked(results)):
         found[parsed[metric.measure]][metric.query_id] = metric.value
     return pd.DataFrame(found, index=pd.Index(pd.unique(qrels["query_id"]), name="query_id"), dtype=float)

@@ -22,9 +22,10 @@ Rescore = Callable[[str, str, Hits], Hits]
 class Retriever:
     """Answers queries with one system over one index.
 
-    depth: how many candidates are reranked; a hybrid takes half of them from each side. limit: how many
-    documents a query gets at most; a rerank cannot return more than its depth. rescore: for an
-    oracle or a cross-encoder, called with a query's id, its text and the candidates.
+    depth: how many candidates are reranked; a hybrid shares them between its sides (System.of_each_side). limit:
+    how many documents a query gets at most, the first of a ranking that is the same for every limit; a rerank
+    cannot return more than its depth, and a hybrid no more than its candidates. rescore: for an oracle or a
+    cross-encoder, called with a query's id, its text and the candidates.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class Retriever:
         limit: int = 100,
         rescore: Rescore | None = None,
     ):
-        if depth < 1 or limit < 1:
-            raise RagkitError(f"depth and limit are whole numbers from 1; got {depth} and {limit}.")
+        if min(depth, limit, system.per_side) < 1:
+            raise RagkitError(
+                f"depth, limit and per_side are whole numbers from 1; got {depth}, {limit} and {system.per_side}."
+            )
         missing = [name for name in system.vectors if name not in encoders]
         if missing:
             raise RagkitError(f"{system.name} needs an encoder for {', '.join(missing)}.")
@@ -79,8 +82,7 @@ class Retriever:
         first, rerank = self.system.first, self.system.rerank
         if rerank is None:
             if first in HYBRIDS:
-                stages = (Prefetch(vectors[name], name, self.limit) for name in ("dense", "bm25"))
-                return self.index.fuse(Fusion(tuple(stages), HYBRIDS[first]), self.limit)
+                return self.index.fuse(Fusion(tuple(self._first_stages(vectors)), HYBRIDS[first]), self.limit)
             return self.index.search(vectors[first], first, self.limit)
         limit = min(self.limit, self.depth)
         if self.rescore is None:
@@ -90,7 +92,7 @@ class Retriever:
         return sorted(self.rescore(query_id, text, candidates), key=lambda hit: (-hit[1], hit[0]))[:limit]
 
     def _first_stages(self, vectors: dict[str, Vector]) -> list[Prefetch]:
-        """A hybrid shares the depth: half of the candidates are dense's, half bm25's, less those of both."""
-        first = self.system.first
-        names = ("dense", "bm25") if first in HYBRIDS else (first,)
-        return [Prefetch(vectors[name], name, -(-self.depth // len(names))) for name in names]
+        first, depth, names = self.system.first, self.depth, (self.system.first,)
+        if first in HYBRIDS:
+            depth, names = self.system.of_each_side(depth), ("dense", "bm25")
+        return [Prefetch(vectors[name], name, depth) for name in names]

@@ -32,10 +32,9 @@ class Interval:
 class Paired:
     """One system against the baseline, over the same queries.
 
-    difference: mean of system − baseline, with its interval; p: two-sided, uncorrected; exact:
-    whether p counts every assignment of signs or a sample of them; p_holm: p corrected for the
-    number of systems compared; wins, ties, losses: queries; detectable: the smallest mean
-    difference that this many queries would show with a probability of 80 %.
+    All of it is for this pair alone; `holm` and `detectable` know of a family of pairs. difference: mean of
+    system − baseline, with its interval; p: two-sided; exact: whether p counts every assignment of signs or
+    a sample of them; wins, ties, losses: queries.
     """
 
     difference: Interval
@@ -44,8 +43,6 @@ class Paired:
     wins: int
     ties: int
     losses: int
-    detectable: float
-    p_holm: float = float("nan")
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -128,7 +125,6 @@ def _paired(data: bytes, assignments: int) -> Paired:
         wins=int((difference > TIE).sum()),
         ties=int(len(difference) - len(differing)),
         losses=int((difference < -TIE).sum()),
-        detectable=detectable(difference),
     )
 
 
@@ -149,19 +145,21 @@ def _p(differing: np.ndarray, exact: bool, assignments: int) -> float:
     return extreme / 2**count if exact else (extreme + 1) / (assignments + 1)
 
 
-def detectable(differences: Sequence[float]) -> float:
-    """Return the smallest mean difference that a two-sided 5 % test would show in 80 % of such samples.
+def detectable(differences: Sequence[float], comparisons: int = 1) -> float:
+    """Return the smallest true mean difference that a two-sided test would show in 80 % of such samples.
 
-    From the spread of the differences and their number, by the normal approximation:
-    (z(0.975) + z(0.8)) · s / √n. NaN for fewer than two queries.
+    By the normal approximation (z(1 − α / 2) + z(0.8)) · s / √n, from the spread s of the n differences. α is
+    0.05 / comparisons (Bonferroni): the level that Holm's first step asks of the smallest p in a family of that
+    many. His later steps ask less, so that in a family this is never too small. NaN for fewer than two queries.
+    Raises RagkitError as mean_interval does.
 
-    >>> round(detectable([0.1, -0.1] * 50), 4)
-    0.0282
+    >>> round(detectable([0.1, -0.1] * 50), 4), round(detectable([0.1, -0.1] * 50, comparisons=5), 4)
+    (0.0282, 0.0343)
     """
     x = _checked(differences)
     if len(x) < 2:
         return float("nan")
-    z = ndtri(1 - ALPHA / 2) + ndtri(POWER)
+    z = ndtri(1 - ALPHA / comparisons / 2) + ndtri(POWER)
     return float(z * x.std(ddof=1) / np.sqrt(len(x)))
 
 

@@ -13,9 +13,20 @@ HYBRIDS = {"hybrid": "rrf", "hybrid-dbsf": "dbsf"}
 RESCORERS = ("oracle", "cross-encoder")
 
 
+def is_oracle(name: str) -> bool:
+    """Return whether the system of that name is reranked by the judgments: a ceiling and no system.
+
+    >>> is_oracle("dense→oracle"), is_oracle("dense→colbert")
+    (True, False)
+    """
+    return name.endswith("→oracle")
+
+
 @dataclass(frozen=True)
 class System:
     """A first stage by the vectors `first` (or a hybrid), reranked by `rerank` if there is one.
+
+    per_side: see of_each_side.
 
     >>> System.parse("dense+colbert").name
     'dense→colbert'
@@ -25,6 +36,7 @@ class System:
 
     first: str
     rerank: str | None = None
+    per_side: int = 100
 
     @classmethod
     def parse(cls, text: str) -> "System":
@@ -56,6 +68,16 @@ class System:
         """The names of the vectors that the system needs."""
         first = ("dense", "bm25") if self.first in HYBRIDS else (self.first,)
         return first if self.rerank is None or self.rerank in RESCORERS else (*first, self.rerank)
+
+    def of_each_side(self, depth: int) -> int:
+        """Return how many candidates a hybrid takes of `dense`, and as many of `bm25`, whatever the limit.
+
+        `per_side` of them where it is not reranked, else half of the rerank's depth, rounded up.
+
+        >>> System("hybrid").of_each_side(depth=7), System("hybrid", "colbert").of_each_side(depth=7)
+        (100, 4)
+        """
+        return self.per_side if self.rerank is None else -(-depth // 2)
 
 
 @dataclass(frozen=True)
