@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument(
         "--quoting",
         choices=["csv", "none"],
-        help="csv: a field in quotes may hold delimiters and line breaks; none: quotes are characters, as in MS MARCO's "
-        "files (default: csv, if no stray quote swallows rows)",
+        help="csv: a field in quotes may hold delimiters and line breaks; none: quotes are characters, as in MS "
+        "MARCO's files (default: csv, if no stray quote swallows rows)",
     )
     imports.set_defaults(command=commands.import_)
 

@@ -1,4 +1,4 @@
-"""What no text here may hold: half a character (a lone surrogate) anywhere, and NUL in an id. It is refused, never cut."""
+"""What a text may not hold: half a character (a lone surrogate) anywhere, and NUL in an id. It is refused."""
 
 from ragkit.errors import RagkitError, shorten
 
@@ -17,10 +17,14 @@ def checked_text(text: str, where: str) -> str:
     try:
         text.encode("utf8")
     except UnicodeEncodeError as error:
-        near = text[max(0, error.start - 20) : error.start + 20]
+        half, near = text[error.start], text[max(0, error.start - 20) : error.start + 20]
+        # Python's way to hold a byte that is not UTF-8, of a file's name or an argument.
+        byte, advice = "", "put the whole character there, or remove the half"
+        if "\udc80" <= half <= "\udcff":
+            byte, advice = f", the byte 0x{ord(half) - 0xDC00:02x} of a name that is not UTF-8", "rename the file"
         raise RagkitError(
-            f"{where}: character {error.start + 1} is half a character ({text[error.start]!r}, a lone surrogate) in "
-            f"{near!r}, which no UTF-8 text can hold; put the whole character there, or remove the half."
+            f"{where}: character {error.start + 1} is half a character ({half!r}, a lone surrogate{byte}) in {near!r}, "
+            f"which no UTF-8 text can hold; {advice}."
         ) from None  # the codec's own error says no more
     return text
 

@@ -24,9 +24,10 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_HEAD = 24  # bytes that tell a format
+_HEAD = 264  # bytes that tell a format; tar's mark stands behind a name
 _EXCEL = "in Excel save it as “CSV UTF-8”"
 _UNPACK = "unpack it first"
+_NAME_IT = "Name the file's encoding (--encoding; older Excel files in Western Europe are cp1252), or save it as UTF-8."
 # Formats that are no text, by their first bytes, and what to do with them.
 _FORMATS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file (.xls, .doc)", _EXCEL),
@@ -45,6 +46,11 @@ _FORMATS = (
     (b"\x80\x05\x95", "a Python pickle", "save it as CSV, JSON Lines or Parquet"),
     (_GZIP, "packed by gzip twice", _UNPACK),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "fetch it: git lfs pull"),
+)
+_OFFICE = (  # by the names in the archive
+    ("xl/", "an Excel workbook (.xlsx)", _EXCEL),
+    ("word/", "a Word document", "save it as plain text"),
+    ("mimetype", "an OpenDocument or e-book file", "save its table as CSV, or its text as plain text"),
 )
 # What Python's own text has no use for: below the space, but for tab, line ends, form feed and escape.
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
@@ -84,10 +90,7 @@ def read_text(path: str | Path, encoding: str | None = None) -> str:
         text = data.decode(tried)
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(tried, "replace").count("\n") + 1
-        advice = (
-            "Name the file's encoding (--encoding; older Excel files in Western Europe are cp1252), or save it as UTF-8."
-        )
-        raise _undecodable(path, line, data, error, tried, advice) from error
+        raise _undecodable(path, line, data, error, tried, _NAME_IT) from error
     except (LookupError, UnicodeError) as error:
         raise RagkitError(
             f"There is no text encoding {encoding!r}; known are utf-8, utf-16, cp1252, latin-1, …"
@@ -133,9 +136,7 @@ def _utf8_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, str]]:
             yield number, text.removeprefix("\ufeff") if number == 1 else text
 
 
-def _undecodable(
-    path: Path, line: int, data: bytes, error: UnicodeDecodeError, tried: str, advice: str
-) -> RagkitError:
+def _undecodable(path: Path, line: int, data: bytes, error: UnicodeDecodeError, tried: str, advice: str) -> RagkitError:
     byte = f"byte 0x{data[error.start]:02x} is not {tried}"
     if _BINARY.search(data[:65536]):
         return RagkitError(
@@ -177,7 +178,7 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     with _opened(path) as file:
         packed = file.peek(2)[:2] == _GZIP  # type: ignore[attr-defined]
         if path.suffix.lower() == ".gz" and not packed:
-            raise RagkitError(f"{path}: not gzip, though its name says so; damaged, or unpacked already? Rename it then.")
+            raise RagkitError(f"{path}: not gzip, though its name says so; damaged, or unpacked? Then rename it.")
         if not packed:
             yield file
             return
@@ -190,6 +191,8 @@ def _refuse_formats(path: Path, head: bytes) -> None:
         raise RagkitError(f"{path}: {_zip(path)}")
     if path.suffix.lower() != ".parquet" and head.startswith(PARQUET) and is_parquet(path):
         raise RagkitError(f"{path}: a Parquet file; give it a name that ends with .parquet.")
+    if head[257:262] == b"ustar":
+        raise RagkitError(f"{path}: a tar archive, not text; {_UNPACK}.")
     for first, what, advice in _FORMATS:
         if head.startswith(first):
             raise RagkitError(f"{path}: {what}, not text; {advice}.")
@@ -202,7 +205,7 @@ def _zip(path: Path) -> str:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return f"a ZIP archive or office file, not text; unpack it first, or {_EXCEL}."
-    for start, what in (("xl/", "an Excel workbook (.xlsx)"), ("word/", "a Word document"), ("mimetype", "office file")):
+    for start, what, advice in _OFFICE:
         if any(name.startswith(start) for name in names):
-            return f"{what}, not text; {_EXCEL if start != 'word/' else 'save it as plain text'}."
+            return f"{what}, not text; {advice}."
     return f"a ZIP archive ({', '.join(names[:3])}{', …' if len(names) > 3 else ''}), not text; {_UNPACK}."

@@ -13,7 +13,7 @@ from ragkit.errors import RagkitError, shorten
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 QUOTINGS = ("csv", "none")
 _LONGEST_FIELD = 2**31 - 1  # csv's own limit of 131,072 characters is shorter than some documents
-_UNQUOTED = "If quotes are plain characters in this file, as in MS MARCO's, say so: --quoting none."
+_UNQUOTED = "If quotes are plain characters in this file, as in MS MARCO's, import it with --quoting none."
 
 Record = tuple[int, list[str]]  # the line that it begins in, from 1, and its fields
 
@@ -76,8 +76,8 @@ def _miscounted(path: Path, line: int, fields: list[str], header: list[str], del
     if plain:
         return told + "With --quoting none every line is a row, and every delimiter divides it."
     return told + (
-        f"A text with a {DELIMITERS.get(delimiter, repr(delimiter))} or a line break in it stands in quotes; if another "
-        "character divides the fields, name it (--delimiter)."
+        f"A text with a {DELIMITERS.get(delimiter, repr(delimiter))} or a line break in it stands in quotes; if "
+        "another character divides the fields, name it (--delimiter)."
     )
 
 
@@ -110,8 +110,8 @@ def _records(
 def _swallowed(path: Path, records: list[Record], delimiter: str) -> list[str]:
     """Refuse, or note, rows that a stray quote has made a part of the field that it opens.
 
-    A tab or a bar is rare in a text, so a field of several lines with one in it is refused. A comma is not: there, every
-    further line must look like a row of its own, and even so it may be a text, so that it is noted.
+    A tab or a bar is rare in a text, so a field of several lines with one in it is refused. A comma is not: there,
+    every further line must look like a row of its own, and even so it may be a text, so that it is noted.
     """
     suspects = []
     for line, fields in records:
@@ -122,7 +122,7 @@ def _swallowed(path: Path, records: list[Record], delimiter: str) -> list[str]:
                 raise RagkitError(
                     f"{path}: a quote opened in the row that begins in line {line} closes lines later, beyond a "
                     f"{DELIMITERS.get(delimiter, repr(delimiter))}: {shorten(field, 60)!r}. {_UNQUOTED} If that is one "
-                    "text, say so: --quoting csv."
+                    "text, import it with --quoting csv."
                 )
             _, *further = re.split("\r\n|\r|\n", field)
             if len(fields) > 1 and all(part.count(delimiter) == len(fields) - 1 for part in further):

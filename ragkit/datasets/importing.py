@@ -229,8 +229,8 @@ def _cell(value: Any, name: str, where: str) -> str:
 def _id(value: Any, where: str) -> str:
     if isinstance(value, bool | float):
         raise RagkitError(
-            f"{where}: the id is {value!r}, expected a text or a whole number. In a DataFrame, convert the column first: "
-            'astype("Int64").astype(str).'
+            f"{where}: the id is {value!r}, expected a text or a whole number. In a DataFrame, convert the column "
+            'first: astype("Int64").astype(str).'
         )
     return _checked_id(_cell(value, "id", where), where)
 

@@ -28,7 +28,7 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
         value = json.loads(line)
     except json.JSONDecodeError as error:
         if line.strip() in ("{", "["):
-            raise RagkitError(f"{where}: JSON over several lines, expected an object a line. {AS_JSON_LINES}") from error
+            raise RagkitError(f"{where}: JSON over several lines, expected one a line. {AS_JSON_LINES}") from error
         raise RagkitError(f"{where}: not JSON ({error.msg}, column {error.colno}).") from error
     except RecursionError as error:
         raise RagkitError(f"{where}: JSON nested too deeply to be read; keep the fields that are needed.") from error

@@ -129,7 +129,7 @@ class Judgments:
             try:
                 line = data.decode("utf8")
             except UnicodeDecodeError as error:
-                raise RagkitError(f"{self.path}, line {number}: not UTF-8 ({error.reason}); convert the file.") from error
+                raise RagkitError(f"{self.path}, line {number}: not UTF-8 ({error.reason}); convert it.") from error
             lines += [(number, line, False)] if line.strip() else []
         # A line may be torn within a character.
         return lines + ([(len(whole) + 1, last.decode("utf8", "replace"), True)] if last else [])

@@ -64,9 +64,8 @@ def _only(header: Sequence[str], names: list[str], known: Sequence[str], where: 
     if len(fitting) > 1:
         fitting = [i for i in fitting if names[i] not in _MAY_BE_TEXT]
     if len(fitting) > 1:
-        raise RagkitError(
-            f"{where}: the columns {' and '.join(repr(header[i]) for i in fitting)} could both be the {known[0]}; keep one."
-        )
+        told = " and ".join(repr(header[i]) for i in fitting)
+        raise RagkitError(f"{where}: the columns {told} could both be the {known[0]}; keep one.")
     return fitting[0] if fitting else None
 
 

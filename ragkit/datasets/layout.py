@@ -63,9 +63,10 @@ def read(folder: Path, split: str) -> Folder:
     checked_text(folder.resolve().name, f"the name of the folder {str(folder)!r}")
     corpora, asked, judged = find(folder, "corpus"), find(folder, "queries"), splits(folder)
     if not asked:
-        raise RagkitError(f"No {folder / 'queries.jsonl'}, nor one that ends with .jsonl.gz, .tsv, .tsv.gz or .parquet.")
+        raise RagkitError(f"No {folder / 'queries'}{', '.join(_ENDS)}: one of these is expected.")
     if split not in judged:
-        raise RagkitError(f"No {folder / 'qrels' / split}.tsv. The splits in this folder: {', '.join(judged) or 'none'}.")
+        there = ", ".join(judged) or "none"
+        raise RagkitError(f"No {folder / 'qrels' / split}.tsv. The splits in this folder: {there}.")
     documents, queries = readers.read_corpus(corpora[0]), readers.read_queries(asked[0])
     qrels, notes = readers.read_judgments(judged[split][0])
     others = {name: _judged(paths[0], notes) for name, paths in judged.items() if name != split}
@@ -74,7 +75,8 @@ def read(folder: Path, split: str) -> Folder:
         raise RagkitError(f"{judged[split][0]}: no judgments in it." + (f" Splits with some: {told}." if told else ""))
     blank = queries[(queries["text"].str.strip() == "") & queries["query_id"].isin(set(qrels["query_id"]))]
     if not blank.empty:
-        raise RagkitError(f"{asked[0]}: the query {blank['query_id'].iloc[0]!r} is empty, but judged; give it its text.")
+        query_id = blank["query_id"].iloc[0]
+        raise RagkitError(f"{asked[0]}: the query {query_id!r} is empty, but judged; give it its text.")
     for paths in (corpora, asked, judged[split]):
         if others_there := ", ".join(path.name for path in paths[1:]):
             notes.append(f"{paths[0].name} was read, and not {others_there}, which is there too")

@@ -135,7 +135,7 @@ def _by_rank(given: dict[tuple[str, str], int | None], lines: list) -> list[tupl
         if rank is None:
             raise RagkitError(f"{where}: the rank is {shorten(row['rank'], 60)!r}, expected a whole number.")
         if (row["query_id"], rank) in seen:
-            raise RagkitError(f"{where}: rank {rank} is there twice for query {row['query_id']!r}; order by score then.")
+            raise RagkitError(f"{where}: rank {rank} is there twice for query {row['query_id']!r}; take the scores.")
         seen.add((row["query_id"], rank))
     return [(query, doc, -float(i), i) for query, doc, _, i in _ranked({key: -rank for key, rank in given.items()})]
 
@@ -163,8 +163,8 @@ def _notes(scores: dict, given: dict, order: str) -> tuple[str, ...]:
         notes.append(f"the scores were used, and document ids where they tie{beside}{ties}")
     if close and order == "score":
         notes.append(
-            f"for {close:,} {of} some scores differ by less than a float32 holds; they were compared as they are, where "
-            "trec_eval would tie them"
+            f"for {close:,} {of} some scores differ by less than a float32 holds; they were compared as they are, "
+            "where trec_eval would tie them"
         )
     return tuple(notes)
 
@@ -174,7 +174,7 @@ def _lines_of(path: str | Path, columns: str) -> list[tuple[str, dict[str, str]]
     try:
         lines = list(read_lines(path))
     except RagkitError as error:
-        raise RagkitError(f"{path}: cannot be read as UTF-8 text. {error}") from error
+        raise RagkitError(f"{path}: cannot be read; {str(error).removeprefix(str(path)).lstrip(',: ')}") from error
     rows, names = [], columns.split()
     # Not split(): it breaks at characters that an id may hold.
     for number, line in lines:
