@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 from ragkit import commands
+from ragkit.datasets.characters import checked_text
 from ragkit.errors import RagkitError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 if the doctor or prefetch finds something missing, or 2 for bad input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     try:
+        for argument in arguments:
+            checked_text(argument, f"the argument {argument!r}")
+        options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
         return options.command(options)
     except RagkitError as error:
         print(f"ragkit: {error}", file=sys.stderr)
@@ -53,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--run", action="append", default=[], metavar="NAME=FILE", help="another's TREC run, in the same table"
     )
+    compare.add_argument(
+        "--order", choices=["score", "rank"], default="score", help="what orders another's run (default: score)"
+    )
     compare.add_argument("--export", type=Path, metavar="DIR", help="write every run, and the qrels, as TREC files")
     compare.add_argument("--html", type=Path, metavar="F", help="write a self-contained report")
     compare.set_defaults(command=commands.compare)
@@ -68,14 +74,24 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--recreate", action="store_true", help="delete a collection of that name on the server first")
     ingest.set_defaults(command=commands.ingest)
 
-    imports = parsers.add_parser("import", help="a CSV file, or a folder of texts, as a collection to be judged")
-    imports.add_argument("source", metavar="FILE.csv|FOLDER", help="rows, or .txt and .md files: one document each")
+    imports = parsers.add_parser("import", help="a file of rows, or a folder of texts, as a collection to be judged")
+    imports.add_argument(
+        "source",
+        metavar="FILE|FOLDER",
+        help="rows (CSV, TSV, JSON Lines, these perhaps as .gz; Parquet), or .txt and .md files: one document each",
+    )
     imports.add_argument("--text", nargs="+", default=[], metavar="COL", help="the columns that hold the text")
     imports.add_argument("--title", metavar="COL", help="the column of titles (default: none)")
     imports.add_argument("--id", metavar="COL", help="the column of ids (default: rows are numbered)")
     imports.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to make")
     imports.add_argument("--delimiter", metavar="C", help="between fields, such as ; or tab (default: by the header)")
     imports.add_argument("--encoding", metavar="E", help="such as cp1252 (default: by the file's mark, else UTF-8)")
+    imports.add_argument(
+        "--quoting",
+        choices=["csv", "none"],
+        help="csv: a field in quotes may hold delimiters and line breaks; none: quotes are characters, as in MS "
+        "MARCO's files (default: csv, if no stray quote swallows rows)",
+    )
     imports.set_defaults(command=commands.import_)
 
     bench = parsers.add_parser("bench", help="speed beside its rivals, in one run")

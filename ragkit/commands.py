@@ -3,7 +3,6 @@
 import argparse
 import json
 import shlex
-from pathlib import Path
 
 from ragkit.errors import RagkitError
 from ragkit.files import write_text
@@ -25,10 +24,10 @@ def doctor(options: argparse.Namespace) -> int:
 def _to_search(options: argparse.Namespace):
     """Return the collection; a whole folder is searched before anything in it is judged, too."""
     from ragkit import load_dataset, load_unjudged
+    from ragkit.datasets import layout
 
-    folder = Path(options.collection)
-    if options.docs is None and (folder / "corpus.jsonl").is_file():
-        return load_unjudged(folder)
+    if options.docs is None and layout.find(options.collection, "corpus"):
+        return load_unjudged(options.collection)
     return load_dataset(options.collection, options.docs, options.split)
 
 
@@ -58,7 +57,7 @@ def compare(options: argparse.Namespace) -> int:
     from ragkit.datasets import trec
 
     dataset = load_dataset(options.collection, options.docs, options.split)
-    runs = dict(_named_run(text) for text in options.run)
+    runs = dict(_named_run(text, options.order) for text in options.run)
     comparison = compare(dataset, options.systems.split(","), options.depth, options.where, runs=runs)
     comparison.config["command"] = "python -m ragkit " + shlex.join(options.arguments)
     _print(comparison)
@@ -77,13 +76,13 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _named_run(text: str):
+def _named_run(text: str, order: str):
     from ragkit.datasets import trec
 
     name, equals, path = text.partition("=")
     if not (name and equals and path):
         raise RagkitError(f"--run {text!r}: expected NAME=FILE, such as --run bm25-anserini=run.txt.")
-    return name, trec.read_run(Path(path))
+    return name, trec.read_run(path, order)
 
 
 def ingest(options: argparse.Namespace) -> int:
@@ -115,11 +114,11 @@ def ingest(options: argparse.Namespace) -> int:
 
 
 def import_(options: argparse.Namespace) -> int:
-    """Make a collection of a CSV file or a folder of texts."""
+    """Make a collection of a file of rows or a folder of texts."""
     from ragkit.datasets.importing import read_documents, write_dataset
 
     documents, notes = read_documents(
-        options.source, options.text, options.title, options.id, options.delimiter, options.encoding
+        options.source, options.text, options.title, options.id, options.delimiter, options.encoding, options.quoting
     )
     write_dataset(documents, options.to)
     print(f"{len(documents):,} documents in {options.to}", *(f"Note: {note}." for note in notes), sep="\n")

@@ -85,7 +85,8 @@ def test_trecs_four_columns_are_read_too(write_collection):
         ([DOC], [QUERY], ["q1 d1 1"], r"test.tsv, line 1: 1 tab-separated fields"),
         ([DOC], [QUERY], [QREL, "q1\td2\tmany"], r"test.tsv, line 2: the score is 'many'"),
         ([DOC], [QUERY], [QREL, "q1\td1\t2"], r"test.tsv, line 2: 'q1' and 'd1' are judged twice"),
-        ([DOC], [QUERY], ["a\tb\tc"], r"test.tsv: no judgments"),
+        ([DOC], [QUERY], ["a\tb\tc"], r"test.tsv, line 1: the score is 'c'"),
+        ([DOC], [QUERY], ["query-id\tcorpus-id\tscore"], r"test.tsv: no judgments"),
         ([DOC], [QUERY], ["other\td1\t1"], r"no query has a judgment"),
     ],
 )

@@ -1,5 +1,7 @@
 """Rows and texts become a collection whole, or are refused with the line that is wrong."""
 
+import contextlib
+import gzip
 import io
 import json
 import os
@@ -39,15 +41,32 @@ def test_the_example_is_read_as_pandas_reads_it(tmp_path):
 def test_what_is_written_is_a_beir_collection_that_lacks_only_queries_and_judgments(tmp_path, csv_file):
     folder = ragkit.import_dataset(csv_file('id,t\na,"1, 2"\nb,é\n'), tmp_path / "new" / "c", text="t", id="id")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert files == ["corpus.jsonl", "qrels/test.tsv", "queries.jsonl"]
-    assert (folder / "qrels" / "test.tsv").read_bytes() == b"query-id\tcorpus-id\tscore\n"
+    assert files == ["corpus.jsonl", "queries.jsonl"]
     empty = ragkit.load_unjudged(folder)
     assert empty.queries.empty and empty.qrels.empty and list(empty.qrels) == ["query_id", "doc_id", "relevance"]
-    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "x"}', "utf8")
-    with open(folder / "qrels" / "test.tsv", "a", encoding="utf8") as file:
-        file.write("q\tb\t1\n")
+    ragkit.write_queries(folder, {"q": "x"})
+    with pytest.raises(ragkit.RagkitError, match="No .*test.tsv. The splits in this folder: none"):
+        ragkit.load_beir(folder)
+    judgments = ragkit.Judgments(tmp_path / "mine.jsonl")
+    judgments.record("q", "b", 1)
+    judgments.write_qrels(folder)
     loaded = ragkit.load_beir(folder)
     assert loaded.passages == ["1, 2", "é"] and loaded.qrels.values.tolist() == [["q", "b", 1]]
+
+
+def test_an_imported_folder_is_compared_by_whatever_split_was_judged(tmp_path, csv_file, own_cache):
+    path = csv_file("id,t\na,The library opens at nine.\nb,Cards cost five euros.\n")
+    folder = ragkit.import_dataset(path, tmp_path / "c", text="t", id="id")
+    ragkit.write_queries(folder, {"q1": "when does it open", "q2": "price of a card"})
+    judgments = ragkit.Judgments(tmp_path / "mine.jsonl")
+    judgments.record("q1", "a", 2)
+    judgments.record("q2", "b", 2)
+    judgments.write_qrels(folder, split="dev")
+    for header in (False, True):  # as an earlier import wrote it
+        if header:
+            (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n", "utf8")
+        dev = ragkit.load_beir(folder, split="dev")
+        assert ragkit.compare(dev, ["dense"], where=":memory:")["dense"].means["nDCG@10"] == 1.0
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -82,10 +101,145 @@ def test_one_column_needs_no_delimiter(csv_file):
 
 
 def test_several_columns_are_joined_and_empty_ones_leave_no_gap(csv_file):
-    path = csv_file("a,b,c\n1,2,3\n1,,3\n,,\n")
+    path = csv_file("a,b,c,d\n1,2,3,\n1,,3,\n,,,4\n")
     documents, notes = read_documents(path, text=["c", "b", "a"])
     assert documents["text"].tolist() == ["3\n2\n1", "3\n1", ""]
     assert notes == ("1 of 3 documents have no text: '3'",)
+
+
+@pytest.mark.parametrize("nothing", [",\n", " ,  \n", ',""\n', ",,,,\n"])
+def test_rows_with_nothing_in_them_are_left_out_and_counted(csv_file, nothing):
+    path = csv_file(f"id,text\n{nothing}a,hello\n{nothing}\nb,bye\n{nothing}")
+    documents, notes = read_documents(path, text="text", id="id")
+    assert documents["doc_id"].tolist() == ["a", "b"] and notes == ("3 rows have nothing in them and were left out",)
+    assert read_documents(path, text="text")[0]["doc_id"].tolist() == ["1", "2"]
+    with pytest.raises(ragkit.RagkitError, match="a header and no rows"):
+        read_documents(csv_file(f"id,text\n{nothing}"), text="text")
+
+
+SWALLOWED = 'id{0}text\n1{0}plain\n2{0}"Stop, he said\n3{0}third\n4{0}fourth says go"\n5{0}fifth\n'
+FIVE = ["plain", '"Stop, he said', "third", 'fourth says go"', "fifth"]
+
+
+@pytest.mark.parametrize("delimiter", ["\t", "|"])
+def test_rows_that_a_stray_quote_swallows_are_noticed(csv_file, delimiter):
+    path = csv_file(SWALLOWED.format(delimiter))
+    with pytest.raises(ragkit.RagkitError, match="begins in line 3 closes lines later.*--quoting none.*--quoting csv"):
+        rows(path, text="text", id="id")
+    assert [row[2] for row in rows(path, text="text", id="id", quoting="none")] == FIVE
+    assert [row[0] for row in rows(path, text="text", id="id", quoting="csv")] == ["1", "2", "5"]
+
+
+def test_lines_of_a_quoted_text_that_look_like_rows_are_noted_where_commas_divide(csv_file):
+    path = csv_file(SWALLOWED.format(";"))
+    (note,) = read_documents(path, text="text", id="id")[1]
+    assert note.startswith("1 quoted texts hold lines that look like rows") and "line 3)" in note
+    assert [row[2] for row in rows(path, text="text", id="id", quoting="none")] == FIVE
+    letter = 'id,text\n1,"Dear reader,\nyours, ever, and\ntruly"\n'
+    assert read_documents(csv_file(letter), text="text", id="id")[1] == ()
+
+
+@pytest.mark.parametrize(
+    "text", ['1\t"Stop" he said\n', '1\t"Stop he said\n', '1\tsay "Stop"\n2\t"\n', '1\t"Stop\n2\t"go"\n']
+)
+def test_ms_marcos_quotes_are_characters_where_that_is_said(csv_file, text):
+    path = csv_file("pid\tpassage\n" + text, name="collection.tsv")
+    with pytest.raises(ragkit.RagkitError, match="--quoting none"):
+        rows(path, text="passage", id="pid")
+    expected = [line.split("\t") for line in text.splitlines()]
+    assert rows(path, text="passage", id="pid", quoting="none") == [(i, "", passage) for i, passage in expected]
+
+
+def test_an_unknown_quoting_and_a_tab_too_many_are_refused(csv_file):
+    with pytest.raises(ragkit.RagkitError, match="no quoting 'all'; expected csv or none"):
+        rows(csv_file("id\ttext\na\tx\n"), text="text", quoting="all")
+    with pytest.raises(ragkit.RagkitError, match="line 2: 3 fields.*every line is a row"):
+        rows(csv_file('id\ttext\na\t"x\ty"\n'), text="text", quoting="none")
+
+
+def packed(path):
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    return path.with_name(path.name + ".gz")
+
+
+def test_rows_of_every_kind_make_the_same_documents(tmp_path, csv_file):
+    frame = pd.DataFrame({"nr": [7, 8], "name": ["sky", None], "what": ['it\'s "blue"\nand wide', "naïve 🎬"]})
+    expected = [("7", "sky", 'it\'s "blue"\nand wide'), ("8", "", "naïve 🎬")]
+    (tmp_path / "rows.jsonl").write_text(frame.to_json(orient="records", lines=True), "utf8")
+    sources = [frame, frame.set_index("nr"), tmp_path / "rows.jsonl", packed(tmp_path / "rows.jsonl")]
+    for name, delimiter in (("rows.csv", ","), ("rows.tsv", "\t")):
+        path = csv_file(frame.to_csv(sep=delimiter, index=False), name=name)
+        sources += [path, packed(path), str(path)]
+    with contextlib.suppress(ImportError):
+        frame.to_parquet(tmp_path / "rows.parquet")
+        sources.append(tmp_path / "rows.parquet")
+    for source in sources:
+        assert rows(source, text="what", title="name", id="nr") == expected
+    folder = ragkit.import_dataset(frame, tmp_path / "to", text="what", title="name", id="nr")
+    assert ragkit.load_unjudged(folder).documents.itertuples(index=False, name=None).__next__() == expected[0]
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "message"),
+    [
+        ({"t": ["x"]}, {"text": "text"}, "the DataFrame: There is no column 'text' in the header, which has 't'"),
+        (
+            {"t": ["x", "y"], "i": ["a", "a"]},
+            {"text": "t", "id": "i"},
+            "row 2: the id 'a' is there twice, first in row 1",
+        ),
+        ({"t": ["x", "y"], "i": [1, None]}, {"text": "t", "id": "i"}, r"row 1: the id is 1.0.*astype\("),
+        ({"t": ["x", "y"], "i": ["a", None]}, {"text": "t", "id": "i"}, "row 2: the id is empty"),
+        ({"t": ["x"], "i": [True]}, {"text": "t", "id": "i"}, "row 1: the id is True"),
+        ({"t": [["x"]]}, {"text": "t"}, "row 1: the column 't' holds a list, expected text"),
+        ({"t": [b"x"]}, {"text": "t"}, "row 1: the column 't' holds a bytes"),
+        ({"t": pd.Series(["x", "\ud83d"], dtype=object)}, {"text": "t"}, "row 2, column 't': character 1 is half"),
+        ({"t": ["x"], "i": ["a\0"]}, {"text": "t", "id": "i"}, "row 1: the id .* NUL"),
+        ({"t": []}, {"text": "t"}, "there are no rows"),
+        ({"t": [None, " "]}, {"text": "t"}, "every row is empty"),
+        ({"t": ["x"]}, {"text": "t", "delimiter": ";"}, "is a DataFrame, which knows no delimiter"),
+        ({"t": ["x"]}, {"text": "t", "encoding": "utf8", "quoting": "csv"}, "knows no encoding and no quoting"),
+    ],
+)
+def test_a_frame_that_cannot_be_read_is_refused_with_its_row(frame, options, message, tmp_path):
+    with pytest.raises(ragkit.RagkitError, match=message):
+        ragkit.import_dataset(pd.DataFrame(frame), tmp_path / "to", **options)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ragkit.RagkitError, match="Expected a file, a folder or a DataFrame, got list"):
+        read_documents([frame], text="t")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('{"t": "x"}\n{"t": "y \\ud83d"}\n', "line 2, column 't': character 3 is half a character"),
+        ('{"t": "x"}\n{"t": ["y"]}\n', "line 2: the column 't' holds a list"),
+        ('{"u": "x"}\n', "no column 't' in the header, which has 'u'"),
+        ("", "there are no rows"),
+        ('[{"t": "x"}]\n', "line 1: expected a JSON object, one a line, got a list"),
+    ],
+)
+def test_json_lines_that_are_no_documents_are_refused_with_their_line(csv_file, lines, message):
+    with pytest.raises(ragkit.RagkitError, match=f"rows.jsonl.*{message}"):
+        rows(csv_file(lines, name="rows.jsonl"), text="t")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"t": "x"}]', "JSON, not delimited rows.*lines=True"),
+        ('{\n "t": ["x"]\n}\n', "JSON, not delimited rows"),
+        ('{"t": "x"}\n{"t": "y"}\n', "JSON Lines, not delimited rows; give it a name that ends with .jsonl"),
+    ],
+)
+@pytest.mark.parametrize("name", ["rows.csv", "rows.json", "rows.txt"])
+def test_json_under_another_name_is_told_from_rows(csv_file, content, message, name):
+    with pytest.raises(ragkit.RagkitError, match=message):
+        rows(csv_file(content, name=name), text="t")
+
+
+def test_a_header_that_begins_like_json_is_still_a_header(csv_file):
+    assert rows(csv_file("[id],{text}\na,x\n"), text="{text}", id="[id]") == [("a", "", "x")]
 
 
 BAD = [
@@ -161,6 +315,33 @@ def test_a_folder_is_a_document_a_file_with_its_path_as_id(tmp_path):
         read_documents(source)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names are bytes on POSIX")
+def test_a_file_name_that_is_not_utf8_is_called_so(tmp_path):
+    (tmp_path / "notes").mkdir()
+    odd = os.fsencode(tmp_path / "notes") + b"/caf\xe9.txt"
+    try:
+        with open(odd, "w") as file:
+            file.write("x")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(ragkit.RagkitError, match=r"the name of the file b'caf\\xe9.txt' is not UTF-8.*rename it"):
+        ragkit.import_dataset(tmp_path / "notes", tmp_path / "to")
+    for call in (
+        lambda: read_documents(os.fsdecode(odd)),
+        lambda: ragkit.import_dataset(FAQ, "x\udce9", text="answer"),
+    ):
+        with pytest.raises(ragkit.RagkitError, match="not UTF-8.*rename the file"):
+            call()
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_among_the_texts_of_a_folder_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(ragkit.RagkitError, match="a.txt is a pipe or a device"):
+        read_documents(tmp_path)
+
+
 def test_a_folder_without_texts_is_refused(tmp_path):
     (tmp_path / "c.pdf").write_text("no")
     with pytest.raises(ragkit.RagkitError, match="no .txt or .md file in it"):
@@ -209,4 +390,13 @@ def test_the_command_line_imports_and_then_searches_before_anything_is_judged(tm
     assert "is there already" in capsys.readouterr().err
     assert main(["import", str(path), "--text", "what", "--id", "nr", "--to", f"{to}2"]) == 0
     assert "1 of 3 documents have no text: '8'" in capsys.readouterr().out
+    path.write_text(SWALLOWED.format("\t") + "\t\n", "utf8")
+    tsv = ["import", str(path), "--text", "text", "--id", "id", "--to", f"{to}3"]
+    assert main(tsv) == 2
+    assert "--quoting none" in capsys.readouterr().err
+    assert main([*tsv, "--quoting", "none"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"5 documents in {to}3",
+        "Note: 1 rows have nothing in them and were left out.",
+    ]
     assert [json.loads(line)["_id"] for line in (tmp_path / "to" / "corpus.jsonl").open()] == ["7", "8", "9"]

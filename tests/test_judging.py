@@ -124,10 +124,29 @@ def test_a_relevance_that_is_no_grade_is_refused_and_not_written(judgments, rele
     assert not judgments.path.exists()
 
 
-@pytest.mark.parametrize("doc_id", ["", "a\tb", "a\n", 7])
+@pytest.mark.parametrize("doc_id", ["", "a\tb", "a\n", 7, "a\0", "\ud83d"])
 def test_an_id_that_judgments_cannot_hold_is_refused(judgments, doc_id):
-    with pytest.raises(ragkit.RagkitError, match="without tabs"):
+    with pytest.raises(ragkit.RagkitError, match="without tabs|NUL|half a character"):
         judgments.record("q", doc_id, 1)
+    assert not judgments.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"query_id": "q\xe9", "doc_id": "a", "relevance": 1}', "line 2: not UTF-8"),
+        (b'{"query_id": "q", "doc_id": "\\ud83d", "relevance": 1}', "line 2: character 1 is half a character"),
+        (b'{"query_id": "q", "doc_id": "a", "relevance": 500000000}', "line 2: .*largest grade"),
+        (b'{"query_id": "q", "doc_id": "a", "relevance": 1.7}', "line 2: the score is 1.7"),
+        (b"[" * 100_000, "line 2: no judgment"),
+    ],
+)
+def test_a_file_of_judgments_is_held_to_the_rules_of_others(line, message, judgments):
+    judgments.record("q", "a", 1)
+    with open(judgments.path, "ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(ragkit.RagkitError, match=message):
+        judgments.table()
 
 
 def test_judgments_become_the_qrels_that_load_beir_reads(collection, judgments, tmp_path):
@@ -143,9 +162,9 @@ def test_judgments_become_the_qrels_that_load_beir_reads(collection, judgments, 
     assert dataset.notes == ("1 queries have no judgment in any split and were left out",)
 
 
-@pytest.mark.parametrize("queries", [{}, {"": "x"}, {"a\tb": "x"}, {"q": " "}])
+@pytest.mark.parametrize("queries", [{}, {"": "x"}, {"a\tb": "x"}, {"q": " "}, {"q\0": "x"}, {"q": "\ud83d"}])
 def test_queries_that_cannot_be_asked_are_refused(tmp_path, queries):
-    with pytest.raises(ragkit.RagkitError, match="expected"):
+    with pytest.raises(ragkit.RagkitError, match="expected|NUL|half a character"):
         write_queries(tmp_path, queries)
     assert not list(tmp_path.iterdir())
 

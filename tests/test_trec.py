@@ -1,3 +1,5 @@
+import gzip
+import json
 import os
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytrec_eval
 
 import ragkit
 from ragkit import RagkitError, per_query
+from ragkit.cli import main
 from ragkit.datasets import trec
 
 COLUMNS = ["query_id", "doc_id", "score", "rank"]
@@ -77,6 +80,115 @@ def test_rows_in_any_order_and_ties_are_ranked_as_ragkit_ranks_them(rng, tmp_pat
     trec.write_run(results.assign(rank=99), tmp_path / "run.txt")
     assert_ranked(trec.read_run(tmp_path / "run.txt"), results)
     pd.testing.assert_frame_equal(results, copy)
+
+
+def run_file(folder, rows, name="run"):
+    (folder / name).write_text("".join(f"{q} Q0 {d} {rank} {score} t\n" for q, d, rank, score in rows), "utf8")
+    return folder / name
+
+
+USED = "the scores were used, and document ids where they tie"
+RUNS = {  # rows, how many queries the ranks order otherwise, how many tie, of how many
+    "all scores tie": ([("q", "b", 1, 1.0), ("q", "a", 2, 1.0), ("p", "a", 1, 1.0), ("p", "b", 2, 1.0)], 1, 2, 2),
+    "ranks contradict": ([("q", "b", 1, 0.5), ("q", "a", 2, 1.5), ("p", "a", 1, 2), ("p", "b", 2, 1)], 1, 0, 2),
+    "ranks fall": ([("q", "a", 3, 3.0), ("q", "b", 2, 2.0), ("q", "c", 1, 1.0)], 1, 0, 1),
+    "some scores tie": ([("q", "c", 1, 3.0), ("q", "b", 2, 1.0), ("q", "a", 3, 1.0)], 1, 0, 1),
+    "distances": ([("q", "a", 0, 0.1), ("q", "b", 1, 0.7), ("p", "a", 0, 0.2), ("p", "b", 1, 0.3)], 2, 0, 2),
+    "one document": ([("q", "a", 1, 0.0)], 0, 0, 1),
+    "no ranks": ([("q", "a", 0, 0.1), ("q", "b", 0, 0.7)], 0, 0, 1),
+    "ranks that are none": ([("q", "a", "-", 0.1), ("q", "b", "-", 0.7)], 0, 0, 1),
+    "agreed": ([("q", "b", 1, 2.0), ("q", "a", 2, 1.0)], 0, 0, 1),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_note_says_what_ordered_a_run_and_how_many_queries_the_ranks_order_otherwise(name, tmp_path):
+    rows, other, tied, count = RUNS[name]
+    run = trec.read_run(run_file(tmp_path, rows))
+    assert_ranked(run, table([(q, d, float(score)) for q, d, _, score in rows], "score"))
+    if not other and not tied:
+        assert trec.order_notes(run) == ()
+        return
+    (note,) = trec.order_notes(run)
+    assert note.startswith(USED) and f"which order {other} of {count} queries otherwise (--order rank" in note
+    assert (f"for {tied} of {count} queries all scores tie" in note) == (tied > 0)
+
+
+@pytest.mark.parametrize("name", ["all scores tie", "ranks contradict", "ranks fall", "some scores tie", "distances"])
+def test_ranks_order_a_run_where_that_is_asked_for(name, tmp_path):
+    rows, other, _, count = RUNS[name]
+    run = trec.read_run(run_file(tmp_path, rows), order="rank")
+    for query in dict.fromkeys(row[0] for row in rows):
+        expected = [d for q, d, *_ in sorted(rows, key=lambda row: row[2]) if q == query]
+        assert run.loc[run["query_id"] == query, "doc_id"].tolist() == expected
+        last = table([(query, expected[-1], 1)], "relevance")
+        assert per_query(run, last)["RR@10"].item() == 1 / len(expected)
+    (note,) = trec.order_notes(run)
+    assert note == f"the ranks in the file were used, not the scores, which order {other} of {count} queries otherwise"
+
+
+@pytest.mark.parametrize(
+    ("ranks", "message"),
+    [
+        (("-", "1"), "line 1: the rank is '-'"),
+        ((1, 1), "line 2: rank 1 is there twice for query 'q'"),
+        ((1, 1.5), "'1.5'"),
+    ],
+)
+def test_ranks_that_order_nothing_are_refused_where_they_are_asked_for(ranks, message, tmp_path):
+    path = run_file(tmp_path, [("q", d, rank, 1.0) for d, rank in zip("ab", ranks, strict=True)])
+    with pytest.raises(RagkitError, match=f"run, .*{message}|run, line 2: the rank is {message}"):
+        trec.read_run(path, order="rank")
+    assert len(trec.read_run(path)) == 2
+    with pytest.raises(RagkitError, match="no order 'ranks' of a run; expected score or rank"):
+        trec.read_run(path, order="ranks")
+
+
+@pytest.mark.parametrize("lead", [1e-12, 2.0**-30])
+def test_scores_that_a_float32_would_tie_are_compared_as_they_are_and_noted(lead, tmp_path):
+    rows = [("q", "b", 1, 1.0 + lead), ("q", "a", 2, 1.0), ("p", "a", 1, 1.5), ("p", "b", 2, 1.0)]
+    run = trec.read_run(run_file(tmp_path, rows))
+    assert run["doc_id"].tolist() == ["b", "a", "a", "b"]
+    assert per_query(run, table([("q", "b", 1)], "relevance"))["RR@10"].item() == 1.0
+    (note,) = trec.order_notes(run)
+    assert (
+        "for 1 of 2 queries some scores differ by less than a float32 holds" in note and "trec_eval would tie" in note
+    )
+
+
+def test_a_frame_is_held_to_the_same_rule_as_a_file():
+    tied = table([("q", "b", 1.0), ("q", "a", 1.0)], "score")
+    assert trec.order_notes(tied) == (f"{USED}; for 1 of 1 queries all scores tie",)
+    (note,) = trec.order_notes(tied.assign(rank=[1, 2]))
+    assert "which order 1 of 1 queries otherwise" in note
+    assert trec.order_notes(tied.assign(rank=[1, 2], score=[2.0, 1.0])) == ()
+
+
+def test_the_notes_on_a_runs_order_reach_the_comparison_and_the_command_line(movies, tmp_path, capsys, own_cache):
+    best = movies.qrels.sort_values(["query_id", "relevance", "doc_id"], ascending=[True, False, False])
+    rows = [(row.query_id, row.doc_id, rank, 1.0) for rank, row in enumerate(best.itertuples(), 1)]
+    path, page = run_file(tmp_path, rows), tmp_path / "c.json"
+    comparison = ragkit.compare(movies, ["dense"], where=":memory:", runs={"x": trec.read_run(path)})
+    assert any(note.startswith(f"run x: {USED}") and "40 of 40" in note for note in comparison.notes)
+    command = ["compare", "movies", "--systems", "dense", "--where", ":memory:", "--run", f"x={path}"]
+    means = {}
+    for order in ("score", "rank"):
+        assert main([*command, "--order", order, "--json", str(page)]) == 0
+        assert f"run x: the {order}s " in capsys.readouterr().out
+        means[order] = json.loads(page.read_text("utf8"))["systems"][1]["RR@10"]
+    assert means["rank"] == 1.0 > means["score"]
+
+
+def test_a_packed_run_is_read_and_a_pipe_refused(tmp_path):
+    run_file(tmp_path, [("q", "a", 1, 1.0)])
+    (tmp_path / "run.gz").write_bytes(gzip.compress((tmp_path / "run").read_bytes()))
+    assert trec.read_run(tmp_path / "run.gz").values.tolist() == [["q", "a", 1.0, 1]]
+    if os.name != "nt":
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path / "pipe", "/dev/null"):
+            for read in (trec.read_run, trec.read_qrels):
+                with pytest.raises(RagkitError, match="cannot be read; is a pipe or a device"):
+                    read(path)
 
 
 def test_judgments_are_read_back_exactly(movies, tmp_path):
@@ -178,6 +290,9 @@ def test_trec_eval_ranks_ties_the_other_way_as_the_docstring_says(lead, tmp_path
         ("q Q0 a 1 two t", r"file, line 1: document 'a' for query 'q' has 'two'.*no finite number"),
         ("q Q0 a 1 2.0 t\nq Q0 b 2 nan t", r"file, line 2: document 'b' for query 'q' has 'nan'"),
         ("q Q0 a 1 inf t", r"file, line 1: .* has 'inf'"),
+        ("q Q0 a 1 1_0 t", r"file, line 1: .* has '1_0'"),
+        (f"q Q0 a 1 {'9' * 5000} t", r"file, line 1: .* has '9{58}…, which is no finite"),
+        ("q Q0 a\0 1 1 t", r"file: cannot be read; line 1: a NUL character"),
         ("q Q0 a 1 2.0 t\np Q0 a 1 2.0 t\nq Q0 a 2 1.0 t", r"file, line 3: document 'a' for query 'q' is there twice"),
         ("", r"file: the file is empty"),
         (" \n\n", r"file: the file is empty"),
@@ -195,6 +310,9 @@ def test_a_bad_run_file_is_named_with_its_line(lines, message, tmp_path):
         ("q 0 a 1\nq\ta\t1", r"file, line 2: 3 columns, expected query_id 0 doc_id relevance"),
         ("q 0 a 1\nq 0 b 1.0", r"file, line 2: document 'b' for query 'q' has '1.0'.*no whole number"),
         ("q 0 a yes", r"file, line 1: .* has 'yes'"),
+        ("q 0 a --1", r"file, line 1: .* has '--1'"),
+        (f"q 0 a {5 * 10**8}", r"file, line 1: .*largest grade"),
+        (f"q 0 a {'9' * 5000}", r"file, line 1: .* no whole number"),
         ("q 0 a 1\nq 0 a 1", r"file, line 2: document 'a' for query 'q' is there twice"),
         ("\n", r"file: the file is empty"),
     ],
@@ -220,6 +338,9 @@ def test_a_file_that_is_missing_or_no_text_is_named(tmp_path):
         ([("q\t1", "a", 1.0)], "t", r"the query_id 'q\\t1' is empty or has whitespace"),
         ([("q", "a\u00a0b", 1.0)], "t", "the doc_id .* has whitespace"),  # Python's split() breaks there
         ([("q", "", 1.0)], "t", "the doc_id '' is empty"),
+        ([("q", "a\0", 1.0)], "t", "NUL"),
+        ([("q", "\ud83d", 1.0)], "t", "half a character"),
+        ([("q", "a", 10**400)], "t", "document 'a' for query 'q' has 1000"),
         ([("q", "a", 1.0)], "my run", "the tag 'my run' is empty or has whitespace"),
         ([("q", "a", 1.0)], "", "the tag '' is empty"),
         ([("q", "a", 1.0), ("q", "b", float("nan"))], "t", "document 'b' for query 'q' has nan"),

@@ -12,6 +12,7 @@ import pandas as pd
 import pooch
 import requests
 
+from ragkit.datasets import layout
 from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.errors import RagkitError
 from ragkit.paths import cache_dir
@@ -23,7 +24,7 @@ def locate(source: str | Path) -> tuple[Path, str, dict | None]:
     A path to a folder is used as it is. A name is looked for in the cache, then in `RAGKIT_MIRROR`
     (a folder or URL laid out as `beir/<name>/…` or `beir/<name>.zip`), then at BEIR's own address.
     """
-    if (Path(source) / "corpus.jsonl").is_file():
+    if layout.find(source, "corpus"):
         return Path(source), Path(source).resolve().name, None
     known = lookup(str(source))
     if known is None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ragkit.datasets import beir, irds, readers
+from ragkit.datasets import beir, irds, layout, readers
 from ragkit.errors import RagkitError
 from ragkit.paths import data_dir
 
@@ -74,28 +74,21 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
     """
     folder, name, manifest = beir.locate(source)
-    documents = readers.read_corpus(folder / "corpus.jsonl")
-    all_queries = readers.read_queries(folder / "queries.jsonl")
-    path = folder / "qrels" / f"{split}.tsv"
-    if not path.is_file():
-        found = sorted(p.stem for p in (folder / "qrels").glob("*.tsv"))
-        raise RagkitError(f"No {path}. The splits in this folder: {', '.join(found) or 'none'}.")
-    qrels = readers.read_qrels(path)
+    found = layout.read(folder, split)
+    documents, all_queries, qrels, notes = found.documents, found.queries, found.qrels, list(found.notes)
     if manifest:
         beir.check(manifest, folder, documents, all_queries, qrels, split)
 
-    notes = []
     known = qrels["doc_id"].isin(set(documents["doc_id"])) & qrels["query_id"].isin(set(all_queries["query_id"]))
     if not known.all():
         notes.append(f"{(~known).sum()} judgments name a document or query that is not there and were left out")
         qrels = qrels[known].reset_index(drop=True)
     queries = all_queries[all_queries["query_id"].isin(set(qrels["query_id"]))].reset_index(drop=True)
-    judged_anywhere = {q for tsv in (folder / "qrels").glob("*.tsv") for q in readers.read_qrels(tsv)["query_id"]}
-    unjudged = (~all_queries["query_id"].isin(judged_anywhere)).sum()
+    unjudged = (~all_queries["query_id"].isin(found.judged_anywhere)).sum()
     if unjudged:
         notes.append(f"{unjudged} queries have no judgment in any split and were left out")
     if queries.empty:
-        raise RagkitError(f"{path}: no query has a judgment, so there is nothing to evaluate.")
+        raise RagkitError(f"{found.qrels_file}: no query has a judgment, so there is nothing to evaluate.")
     if docs is None:
         docs = 1000 if name == "scifact" else "all"
     if docs != "all" and docs < len(documents):

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from ragkit.datasets.importing import QRELS_HEADER
-from ragkit.errors import RagkitError
+from ragkit.datasets.characters import checked_id, checked_text
+from ragkit.datasets.judgment_columns import grade
+from ragkit.errors import RagkitError, shorten
 from ragkit.files import write_text
 
 GRADES = {0: "no answer", 1: "a partial answer", 2: "what was asked for"}
+QRELS_HEADER = "query-id\tcorpus-id\tscore\n"
 COLUMNS = ["query_id", "doc_id", "relevance"]
 
 
@@ -71,6 +73,7 @@ class Judgments:
         for name in (query_id, doc_id):
             if not isinstance(name, str) or not name or any(c in name for c in "\t\r\n"):
                 raise RagkitError(f"An id is a text without tabs and line breaks, such as 'q01'; got {name!r}.")
+            checked_id(name, f"A judgment of {doc_id!r} for {query_id!r}")
         line = json.dumps(dict(zip(COLUMNS, (query_id, doc_id, int(relevance)), strict=True)), ensure_ascii=False)
         self._mend()
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +89,16 @@ class Judgments:
         """
         latest: dict[tuple[str, str], int] = {}
         for number, line, torn in self._lines():
+            where = f"{self.path}, line {number}"
             try:
                 row = json.loads(line)
-                latest[row["query_id"], row["doc_id"]] = int(row["relevance"])
-            except (ValueError, KeyError, TypeError) as error:
+                pair = checked_id(str(row["query_id"]), where), checked_id(str(row["doc_id"]), where)
+                latest[pair] = grade(row["relevance"], where)
+            except RagkitError:
+                raise
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 if not torn:
-                    raise RagkitError(f"{self.path}, line {number}: no judgment ({line[:60]!r}); remove it.") from error
+                    raise RagkitError(f"{where}: no judgment ({shorten(line, 60)!r}); remove it.") from error
         frame = pd.DataFrame([(*pair, relevance) for pair, relevance in latest.items()], columns=COLUMNS)
         return frame.astype({"query_id": str, "doc_id": str, "relevance": int})
 
@@ -116,9 +123,16 @@ class Judgments:
         """Return each line's number, the line, and whether it is the last one and has no end."""
         if not self.path.exists():
             return []
-        *whole, last = self.path.read_text("utf8", errors="replace").split("\n")
-        lines = [(number, line, False) for number, line in enumerate(whole, 1) if line.strip()]
-        return lines + ([(len(whole) + 1, last, True)] if last else [])
+        *whole, last = self.path.read_bytes().split(b"\n")
+        lines = []
+        for number, data in enumerate(whole, 1):
+            try:
+                line = data.decode("utf8")
+            except UnicodeDecodeError as error:
+                raise RagkitError(f"{self.path}, line {number}: not UTF-8 ({error.reason}); convert it.") from error
+            lines += [(number, line, False)] if line.strip() else []
+        # A line may be torn within a character.
+        return lines + ([(len(whole) + 1, last.decode("utf8", "replace"), True)] if last else [])
 
     def _mend(self) -> None:
         """End a last line that has no end: with a line break if it is a judgment, else by taking it away."""
@@ -138,11 +152,12 @@ class Judgments:
 def write_queries(folder: str | Path, queries: Mapping[str, str]) -> Path:
     """Write query ids and texts as queries.jsonl of a BEIR-layout folder, whole or not at all; return the file.
 
-    Raises RagkitError for no query, an empty text, or an id that judgments cannot hold.
+    Raises RagkitError for no query, an empty text, half a character, or an id that judgments cannot hold.
     """
     for query_id, text in queries.items():
         if not query_id or any(c in query_id for c in "\t\r\n") or not text.strip():
             raise RagkitError(f"Query {query_id!r}: {text!r}; expected an id without tabs, and a text.")
+        checked_text(text, f"Query {checked_id(query_id, 'A query')!r}")
     if not queries:
         raise RagkitError("There are no queries; expected ids and texts, such as {'q01': 'lost card'}.")
     lines = (json.dumps({"_id": i, "text": text}, ensure_ascii=False) + "\n" for i, text in queries.items())

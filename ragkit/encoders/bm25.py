@@ -7,6 +7,7 @@ from importlib.metadata import version
 import numpy as np
 import qdrant_edge as qe
 
+from ragkit.encoders.cached_encoder import checked
 from ragkit.vectors import Sparse
 
 K, B = 1.2, 0.75
@@ -48,6 +49,7 @@ class Bm25Encoder:
 
     def encode_documents(self, texts: Sequence[str]) -> list[Sparse]:
         """Return a Sparse for each text: the saturated term frequency of each of its words."""
+        texts = checked(texts)
         mean = self.mean_length or self._mean_length(texts)
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b, avg_len=mean))
         return [_sparse(model.embed_document(text)) for text in texts]
@@ -68,7 +70,7 @@ class Bm25Encoder:
     def encode_queries(self, texts: Sequence[str]) -> list[Sparse]:
         """Return a Sparse for each query: 1 for each of its words."""
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b))
-        return [_sparse(model.embed_query(text)) for text in texts]
+        return [_sparse(model.embed_query(text)) for text in checked(texts)]
 
 
 def _sparse(vector: qe.SparseVector) -> Sparse:

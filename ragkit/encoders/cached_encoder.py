@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ragkit.datasets.characters import checked_text
 from ragkit.encoders.embedding_cache import EmbeddingCache
 from ragkit.errors import RagkitError
 from ragkit.paths import cache_dir, in_mirror
@@ -141,11 +142,12 @@ class CachedEncoder(ABC):
 
 
 def checked(texts: Sequence[str]) -> list[str]:
-    """Return the texts as a list; RagkitError for one string, or something that is no string."""
+    """Return the texts as a list; RagkitError for one string, something that is no string, or half a character."""
     if isinstance(texts, str):
         raise RagkitError("Expected a list of texts, got one string; pass [text].")
     texts = list(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise RagkitError(f"Text {i} is {type(text).__name__}, expected str; convert or drop it first.")
+        checked_text(text, f"Text {i}")
     return texts

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ragkit.datasets import trec
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import Variant, load_encoders
 from ragkit.engines.index import Index
@@ -122,7 +123,7 @@ def _external(name: str, frame: pd.DataFrame, dataset: Dataset, measures) -> tup
     if missing:
         raise RagkitError(f"The run {name!r} has no column {', '.join(missing)}.")
     queries = set(dataset.queries["query_id"])
-    notes = []
+    notes = [f"run {name}: {note}" for note in trec.order_notes(frame)]
     for count, what in (
         ((~frame["query_id"].isin(queries)).sum(), "results are for queries without judgments here and are ignored"),
         ((~frame["doc_id"].isin(set(dataset.documents["doc_id"]))).sum(), "results name documents that are not here"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ragkit.datasets import beir
+from ragkit.datasets import beir, layout
 from ragkit.datasets.dataset import load_dataset
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import find_model
@@ -116,7 +116,7 @@ def _collection(
     dataset = load_dataset(source, docs)  # checks what it reads
     if source != "movies":
         found, name, _ = beir.locate(source)
-        files = [found / "corpus.jsonl", found / "queries.jsonl", *sorted((found / "qrels").glob("*.tsv"))]
+        files = layout.files(found)
         copied = [folder.copy(f, f"beir/{name}/{f.relative_to(found).as_posix()}") for f in files]
         say(f"collection {name}: {len(files)} files, {sum(copied)} copied")
     for vector, encoder in load_encoders(vectors).items():
