@@ -130,8 +130,10 @@ def test_a_collection_of_ir_datasets_is_read_by_its_name(library):
     dataset = ragkit.load_dataset("irds:tiny/test")
     assert dataset.name == "irds-tiny-test" and len(dataset.documents) == 20
     assert dataset.documents.iloc[3].tolist() == ["d3", "title 3", "text 3"]
-    assert dataset.qrels.values.tolist() == [["1", "d3", 2]] and dataset.queries["query_id"].tolist() == ["1"]
-    assert dataset.notes == ("1 judgments name a document or query that is not there and were left out",)
+    assert dataset.qrels.values.tolist() == [["1", "d3", 2], ["1", "gone", 1]] and dataset.queries[
+        "query_id"
+    ].tolist() == ["1"]
+    assert dataset.notes[0].startswith("1 judgments name a document that is not in the collection, such as 'gone'")
     assert ragkit.load_dataset("irds:other/test").documents["text"].tolist() == [f"body {i}" for i in range(4)]
 
 

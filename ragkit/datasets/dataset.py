@@ -8,7 +8,8 @@ from typing import Literal
 
 import pandas as pd
 
-from ragkit.datasets import beir, irds, layout, readers
+from ragkit.datasets import beir, fitting, irds, layout, readers
+from ragkit.datasets.fitting import Unanswerable
 from ragkit.errors import RagkitError
 from ragkit.paths import data_dir
 
@@ -59,17 +60,22 @@ def load_movies() -> Dataset:
     return Dataset("movies", documents, queries, qrels, with_titles=False)
 
 
-def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, split: str = "test") -> Dataset:
+def load_beir(
+    source: str | Path,
+    docs: int | Literal["all"] | None = None,
+    split: str = "test",
+    unanswerable: Unanswerable = "zero",
+) -> Dataset:
     """Return a BEIR collection by name ("scifact"), or any folder with BEIR's layout.
 
     docs: how many documents. None: 1,000 for scifact and all elsewhere; "all": the whole corpus; a
     number: every document judged for this split and, as distractors, those whose id has the smallest
     SHA-256, so that a subset needs no random draw and is the same everywhere. Scores on a subset are
     higher than on the whole corpus.
-    split: which qrels to read. Queries that it does not judge are left out, as are judgments of
-    documents that are not there; `notes` counts them, but for queries that another split judges.
-    Raises RagkitError for a collection that cannot
-    be found or read (with file and line), and for fewer documents than are judged.
+    split: which qrels to read. Queries that it does not judge are left out; `notes` counts them, but for queries that
+    another split judges. unanswerable: queries whose relevant documents are all missing count as "zero", or are
+    "leave out" of the dataset. Raises RagkitError for a collection that cannot be found or read (with file and line),
+    for judgments of another collection, and for fewer documents than are judged.
 
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
     """
@@ -79,11 +85,8 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
     if manifest:
         beir.check(manifest, folder, documents, all_queries, qrels, split)
 
-    known = qrels["doc_id"].isin(set(documents["doc_id"])) & qrels["query_id"].isin(set(all_queries["query_id"]))
-    if not known.all():
-        notes.append(f"{(~known).sum()} judgments name a document or query that is not there and were left out")
-        qrels = qrels[known].reset_index(drop=True)
-    queries = all_queries[all_queries["query_id"].isin(set(qrels["query_id"]))].reset_index(drop=True)
+    queries, qrels, unfit = fitting.fit(documents, all_queries, qrels, str(found.qrels_file), unanswerable)
+    notes += unfit
     unjudged = (~all_queries["query_id"].isin(found.judged_anywhere)).sum()
     if unjudged:
         notes.append(f"{unjudged} queries have no judgment in any split and were left out")
@@ -92,7 +95,7 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
     if docs is None:
         docs = 1000 if name == "scifact" else "all"
     if docs != "all" and docs < len(documents):
-        documents = _subset(documents, set(qrels["doc_id"]), docs)
+        documents = _subset(documents, set(qrels["doc_id"]) & set(documents["doc_id"]), docs)
         fixed = manifest.get("subset", {}) if manifest else {}
         if (fixed.get("documents"), fixed.get("split")) == (docs, split):
             assert set(fixed["doc_ids"]) == set(documents["doc_id"]), "the manifest's ids are not the rule's"
@@ -103,21 +106,17 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
     return Dataset(name, documents, queries, qrels, notes=tuple(notes))
 
 
-def load_irds(name: str, docs: int | Literal["all"] | None = None) -> Dataset:
+def load_irds(name: str, docs: int | Literal["all"] | None = None, unanswerable: Unanswerable = "zero") -> Dataset:
     """Return a collection of ir_datasets by its name there, such as "cranfield" or "beir/nfcorpus/test".
 
     docs: as load_beir takes it; the documents stream by, so that a subset of a large collection needs little memory.
-    The name says which judgments they are. Raises RagkitError as irds.read does, and if no query has a judgment.
+    unanswerable: as load_beir takes it. The name says which judgments they are. Raises RagkitError as irds.read does,
+    and if no query has a judgment.
 
     Source: MacAvaney et al., Simplified data wrangling with ir_datasets (SIGIR 2021).
     """
     documents, queries, qrels, count = irds.read(name, docs)
-    notes = []
-    known = qrels["doc_id"].isin(set(documents["doc_id"])) & qrels["query_id"].isin(set(queries["query_id"]))
-    if not known.all():
-        notes.append(f"{(~known).sum()} judgments name a document or query that is not there and were left out")
-        qrels = qrels[known].reset_index(drop=True)
-        queries = queries[queries["query_id"].isin(set(qrels["query_id"]))].reset_index(drop=True)
+    queries, qrels, notes = fitting.fit(documents, queries, qrels, f"{irds.PREFIX}{name}", unanswerable)
     if queries.empty:
         raise RagkitError(f"{irds.PREFIX}{name}: no query has a judgment, so there is nothing to evaluate.")
     if len(documents) < count:
@@ -125,7 +124,12 @@ def load_irds(name: str, docs: int | Literal["all"] | None = None) -> Dataset:
     return Dataset(f"irds-{name.replace('/', '-')}", documents, queries, qrels, notes=tuple(notes))
 
 
-def load_dataset(source: str | Path, docs: int | Literal["all"] | None = None, split: str = "test") -> Dataset:
+def load_dataset(
+    source: str | Path,
+    docs: int | Literal["all"] | None = None,
+    split: str = "test",
+    unanswerable: Unanswerable = "zero",
+) -> Dataset:
     """Return `movies`, a BEIR collection by name, one of ir_datasets, or a BEIR-layout folder: what the CLI accepts.
 
     Raises RagkitError as load_beir and load_irds do, for a number of movies other than all, and for a split beside a
@@ -134,9 +138,9 @@ def load_dataset(source: str | Path, docs: int | Literal["all"] | None = None, s
     if str(source).startswith(irds.PREFIX):
         if split != "test":
             raise RagkitError(f"The name says the split: {source}/{split}, perhaps; leave out the split.")
-        return load_irds(str(source).removeprefix(irds.PREFIX), docs)
+        return load_irds(str(source).removeprefix(irds.PREFIX), docs, unanswerable)
     if str(source) != "movies":
-        return load_beir(source, docs, split)
+        return load_beir(source, docs, split, unanswerable)
     if docs not in (None, "all", 20) or split != "test":
         raise RagkitError("The movies come whole, with one split: leave out the number of documents and the split.")
     return load_movies()

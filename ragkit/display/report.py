@@ -23,6 +23,7 @@ from ragkit.display import plots, tables
 from ragkit.display.verdicts import verdicts
 from ragkit.errors import shorten
 from ragkit.evaluation.comparison import Comparison
+from ragkit.evaluation.measures import JUDGED
 
 _TOP = 10  # documents of each system that the browser shows
 _BROWSED = 500  # queries of a collection that it holds at most, and
@@ -102,9 +103,16 @@ def _columns(comparison: Comparison, measure: str) -> list[dict[str, Any]]:
     for name in [measure, *(name for name in comparison.measures if name != measure)]:
         below = [tables.interval(row["low"], row["high"]) if name == measure else "" for row in rows]
         columns.append(_column("Mean", name, list(zip(text[name], below, frame[name], strict=True))))
+    shown = set(comparison.measures)
+    if JUDGED in frame and JUDGED not in shown:
+        if (frame[JUDGED] < 1).any():
+            columns.append(
+                _column("Mean", JUDGED, [(cell, "", v) for cell, v in zip(text[JUDGED], frame[JUDGED], strict=True)])
+            )
+        shown.add(JUDGED)
     if len(rows) > 1:
         columns += _against(rows, measure)
-    for name in frame.columns.drop(comparison.measures):
+    for name in (name for name in frame.columns if name not in shown):
         group, title = _COSTS.get(name, ("Cost", name))
         cells = [(cell, "", value) for cell, value in zip(text[name], frame[name], strict=True)]
         columns.append(_column(group, title, cells, name in _MORE_FIRST))

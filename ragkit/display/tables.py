@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ragkit.evaluation.comparison import Comparison
+from ragkit.evaluation.measures import JUDGED
 from ragkit.evaluation.systems import Run
 from ragkit.vectors import Hits
 
@@ -58,13 +59,19 @@ def table(rows: pd.DataFrame | Iterable[dict]) -> str:
 
 
 def quality(comparison: Comparison) -> str:
-    """Return the measures of every system as a table: what is the same on every machine."""
-    return table(comparison.table()[["system", *comparison.measures]])
+    """Return the measures of every system as a table: what is the same on every machine.
+
+    Where a system finds documents that nobody judged, Judged@10 stands beside the measures: the share of its first
+    ten that somebody did.
+    """
+    frame = comparison.table()
+    judged = [JUDGED] if (frame[JUDGED] < 1).any() and JUDGED not in comparison.measures else []
+    return table(frame[["system", *comparison.measures, *judged]])
 
 
 def cost(comparison: Comparison) -> str:
     """Return time and space of every system as a table: these differ from machine to machine."""
-    frame = comparison.table().drop(columns=comparison.measures)
+    frame = comparison.table().drop(columns=[*comparison.measures, JUDGED], errors="ignore")
     frame["memory_MB"] = frame.pop("memory_bytes") / 1e6
     return table(frame.dropna(axis="columns", how="all"))
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from ragkit.datasets import trec
+from ragkit.datasets import fitting, trec
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import Variant, load_encoders
 from ragkit.engines.index import Index
 from ragkit.engines.ingest import build_index, plan
 from ragkit.errors import RagkitError
 from ragkit.evaluation.comparison import Comparison, Cost, SystemResult, system_result
-from ragkit.evaluation.measures import MEASURES, per_query
+from ragkit.evaluation.measures import MEASURES
 from ragkit.evaluation.memory import peak_growth
 from ragkit.evaluation.rescoring import cross_encoder, oracle
 from ragkit.evaluation.retriever import WARM_UP, Retriever
@@ -60,24 +60,29 @@ def compare(
     groups: dict[tuple[str, ...], list[System]] = {}
     for system in parsed:
         groups.setdefault(tuple(encoders) if shared else tuple(sorted(system.vectors)), []).append(system)
+    own, notes = fitting.own_documents(dataset.documents, dataset.queries)
     found: dict[str, SystemResult] = {}
     engine = {"engine": "no engine: runs made elsewhere", "engine_times_are_qdrants": True}
     for group, members in groups.items():
-        results, engine = _measure(dataset, {n: encoders[n] for n in group}, members, depth, where, measures)
+        needed = {name: encoders[name] for name in group}
+        results, engine = _measure(dataset, needed, members, depth, where, measures, own)
         found |= {result.system: result for result in results}
-    notes = list(dataset.notes)
+    notes = [*dataset.notes, *notes]
     for name, frame in (runs or {}).items():
-        found[name], note = _external(name, frame, dataset, measures)
+        found[name], note = _external(name, frame, dataset, measures, own)
         notes += note
     config = (
         _config(dataset, encoders, parsed, depth, "shared by all systems" if shared else "one a set of vectors")
         | engine
     )
     results = [found[name] for name in names]
+    notes += _unanswered(dataset, results)
     return Comparison(dataset.name, len(dataset.documents), len(dataset.queries), config, results, tuple(notes))
 
 
-def _measure(dataset, encoders, systems: list[System], depth, where, measures) -> tuple[list[SystemResult], dict]:
+def _measure(
+    dataset, encoders, systems: list[System], depth, where, measures, own: set[str]
+) -> tuple[list[SystemResult], dict]:
     """Return the results of systems that share an index, and which engine answered."""
     plan(dataset, encoders, where).check()
     for encoder in encoders.values():  # so that a model's own time and memory are not counted as the engine's
@@ -89,7 +94,7 @@ def _measure(dataset, encoders, systems: list[System], depth, where, measures) -
         index, size = build_index(dataset, encoders, where)
         index_s = time.perf_counter() - start
         with index:
-            runs = [_run(index, encoders, system, depth, dataset) for system in systems]
+            runs = [_run(index, encoders, system, depth, dataset, own) for system in systems]
             disk = index.bytes_on_disk()
             engine = {"engine": index.engine, "engine_times_are_qdrants": index.measurable}
     count = len(dataset.documents)
@@ -105,19 +110,54 @@ def _measure(dataset, encoders, systems: list[System], depth, where, measures) -
     return results, engine
 
 
-def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset) -> Run:
+def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, own: set[str]) -> Run:
     rescore = None
     if system.rerank == "oracle":
         rescore = oracle(dataset.qrels)
     elif system.rerank == "cross-encoder":
         rescore = cross_encoder(dict(zip(dataset.documents["doc_id"], dataset.passages, strict=True)))
-    run = Retriever(index, encoders, system, depth, LIMIT, rescore).run(dataset.queries)
+    more = int(bool(own) and own >= set(dataset.queries["query_id"]))  # the place that its own document takes
+    run = Retriever(index, encoders, system, depth + more, LIMIT + more, rescore).run(dataset.queries)
+    run = Run(run.system, _without_own(run.results, own, min(LIMIT, depth if system.rerank else LIMIT)), run.ms)
     # An oracle has no price: it knows the judgments. And local mode's time is not Qdrant's: better none than that.
     priced = system.rerank != "oracle" and index.measurable
     return run if priced else Run(run.system, run.results, run.ms * float("nan"))
 
 
-def _external(name: str, frame: pd.DataFrame, dataset: Dataset, measures) -> tuple[SystemResult, list[str]]:
+def _without_own(results: pd.DataFrame, own: set[str], limit: int | None = None) -> pd.DataFrame:
+    """Return a run's results less each query's own document, and at most `limit` a query.
+
+    >>> results = pd.DataFrame({"query_id": ["q", "q"], "doc_id": ["q", "a"], "score": [2.0, 1.0], "rank": [1, 2]})
+    >>> _without_own(results, {"q"}).values.tolist()
+    [['q', 'a', 1.0, 1]]
+    """
+    if not own:
+        return results
+    kept = results[~(results["query_id"].isin(own) & (results["query_id"] == results["doc_id"]))]
+    kept = kept.assign(rank=kept.groupby("query_id").cumcount() + 1)
+    return (kept if limit is None else kept[kept["rank"] <= limit]).reset_index(drop=True)
+
+
+def _unanswered(dataset: Dataset, results: list[SystemResult]) -> list[str]:
+    """Return a note on the queries that no system can answer, with the means that the others alone would have."""
+    hopeless = fitting.without_answer(dataset.qrels, dataset.documents["doc_id"])
+    if not hopeless:
+        return []
+    relevant = set(dataset.qrels.loc[dataset.qrels["relevance"] > 0, "query_id"])
+    gone = sum(query_id in relevant for query_id in hopeless)
+    why = [f"of {gone:,} no relevant document is in the collection"] * bool(gone)
+    why += [f"of {len(hopeless) - gone:,} all judgments are 0"] * (len(hopeless) > gone)
+    note = f"{len(hopeless):,} of {len(dataset.queries):,} queries count as 0 for every system ({', '.join(why)})"
+    measure = results[0].values.columns[0]
+    rest = [(r.system, r.values[measure].drop(hopeless, errors="ignore").mean()) for r in results]
+    if any(mean > 0 for _, mean in rest):
+        note += f"; without them {measure} is " + ", ".join(f"{system} {mean:.3f}" for system, mean in rest)
+    return [note]
+
+
+def _external(
+    name: str, frame: pd.DataFrame, dataset: Dataset, measures, own: set[str]
+) -> tuple[SystemResult, list[str]]:
     """Return the result of a run made elsewhere, and notes that count what does not fit the collection."""
     missing = [column for column in ("query_id", "doc_id", "score") if column not in frame]
     if missing:
@@ -133,8 +173,9 @@ def _external(name: str, frame: pd.DataFrame, dataset: Dataset, measures) -> tup
             notes.append(f"run {name}: {count:,} {what}")
     frame = frame.sort_values(["query_id", "score", "doc_id"], ascending=[True, False, True])
     frame = frame.assign(rank=frame.groupby("query_id").cumcount() + 1)[["query_id", "doc_id", "score", "rank"]]
-    values = per_query(frame, dataset.qrels, measures)
-    return SystemResult(name, values, frame.reset_index(drop=True), pd.Series(float("nan"), values.index)), notes
+    frame = _without_own(frame.reset_index(drop=True), own)
+    untimed = pd.Series(float("nan"), dataset.queries["query_id"])
+    return system_result(Run(name, frame, untimed), dataset.qrels, Cost(), measures), notes
 
 
 def _search(names: Sequence[str]) -> str:

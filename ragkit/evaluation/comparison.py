@@ -9,7 +9,7 @@ import pandas as pd
 
 from ragkit.errors import RagkitError
 from ragkit.evaluation import statistics
-from ragkit.evaluation.measures import MEASURES, per_query
+from ragkit.evaluation.measures import JUDGED, MEASURES, per_query
 from ragkit.evaluation.systems import Run, is_oracle
 
 
@@ -32,7 +32,8 @@ class Cost:
 class SystemResult:
     """One system's quality, per query, beside what it costs.
 
-    values: one row a query, one column a measure; results: the run; ms: engine time of each query.
+    values: one row a query, one column a measure; results: the run; ms: engine time of each query; judged: the share
+    of its first ten documents that somebody judged, a mean over queries (Judged@10 of ir-measures).
     """
 
     system: str
@@ -40,6 +41,7 @@ class SystemResult:
     results: pd.DataFrame
     ms: pd.Series
     cost: Cost = Cost()
+    judged: float = float("nan")
 
     @property
     def means(self) -> pd.Series:
@@ -72,11 +74,12 @@ class Comparison:
         raise RagkitError(f"{system!r} was not compared; this has {', '.join(s.system for s in self.systems)}.")
 
     def table(self) -> pd.DataFrame:
-        """Return one row a system: the measures' means, then what it costs (see Cost; ms and queries a second)."""
+        """Return one row a system: means of the measures and Judged@10, then what it costs (see Cost), and times."""
         return pd.DataFrame(
             {
                 "system": s.system,
                 **s.means.to_dict(),
+                JUDGED: s.judged,
                 "p50_ms": float(s.ms.quantile(0.50)),
                 "p95_ms": float(s.ms.quantile(0.95)),
                 "queries_per_s": float(1000 / s.ms.mean()),
@@ -155,4 +158,6 @@ def _without_nan(value: Any) -> Any:
 
 def system_result(run: Run, qrels: pd.DataFrame, cost: Cost, measures: Sequence[str] = MEASURES) -> SystemResult:
     """Return the run's measures and cost together."""
-    return SystemResult(run.system, per_query(run.results, qrels, measures), run.results, run.ms, cost)
+    values = per_query(run.results, qrels, [*measures, JUDGED])
+    judged = values.pop(JUDGED).mean()
+    return SystemResult(run.system, values, run.results, run.ms, cost, judged)

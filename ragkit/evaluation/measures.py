@@ -10,6 +10,8 @@ import pandas as pd
 from ragkit.errors import RagkitError
 
 MEASURES = ("nDCG@10", "R@100", "RR@10")
+# The share of the first ten documents that have a judgment: what is found and unjudged is not worse, it is unknown.
+JUDGED = "Judged@10"
 
 
 def per_query(results: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
