@@ -25,8 +25,6 @@ WRITTEN_FOR = "0.9.1"
 
 Embedding = TextEmbedding | LateInteractionTextEmbedding
 
-# FastEmbed gives the markers two ids that BERT's vocabulary calls [unused0] and [unused1].
-_MARKERS = {"[unused0]": "[Q]", "[unused1]": "[D]"}
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
@@ -140,12 +138,15 @@ def model_files(embedding: Embedding) -> dict[str, Path]:
 
 
 def token_counts(embedding: Embedding, texts: Sequence[str]) -> list[int]:
-    """Return how many tokens the model reads of each text as a document; characters, at most that, if it has none."""
+    """Return how many tokens the model reads of each text as a document; characters if it has no tokenizer."""
     model: Any = embedding.model
     if not hasattr(model, "_ensure_tokenizer"):
         return [len(text) for text in texts]
     model._ensure_tokenizer()
-    return [sum(e.attention_mask) for i in range(0, len(texts), 256) for e in model.tokenize(texts[i : i + 256])]
+    one = {"input_ids": np.zeros((1, 2), np.int64), "attention_mask": np.ones((1, 2), np.int64)}
+    markers = model._preprocess_onnx_input(one, is_doc=True)["attention_mask"].sum() - 2  # put in after the tokenizer
+    batches = (model.tokenize(texts[i : i + 256]) for i in range(0, len(texts), 256))
+    return [int(markers) + sum(encoding.attention_mask) for batch in batches for encoding in batch]
 
 
 def token_kinds(embedding: LateInteractionTextEmbedding, text: str, query: bool) -> list[tuple[str, str]]:
@@ -156,16 +157,16 @@ def token_kinds(embedding: LateInteractionTextEmbedding, text: str, query: bool)
     arrays = {"input_ids": np.array([encoding.ids]), "attention_mask": np.array([encoding.attention_mask])}
     arrays = model._preprocess_onnx_input(arrays, is_doc=not query)
     special = set(model.special_token_to_id.values())
-    # Models that give a row to every token have no such list.
-    skipped = set() if query or not hasattr(model, "skip_list") else model.skip_list | {model.pad_token_id}
+    markers = {model.QUERY_MARKER_TOKEN_ID: "[Q]", model.DOCUMENT_MARKER_TOKEN_ID: "[D]"}
+    skipped = set() if query else model.skip_list | {model.pad_token_id}
     found = []
     for token_id in arrays["input_ids"][0].tolist():
         label = model.tokenizer.id_to_token(token_id)
         if token_id in skipped:
             found.append((label, "skipped"))
-        elif label in _MARKERS:
-            found.append((_MARKERS[label], "marker"))
-        elif label == getattr(model, "MASK_TOKEN", None):
+        elif token_id in markers:  # the vocabulary may call them [unused0] and [unused1]
+            found.append((markers[token_id], "marker"))
+        elif label == model.MASK_TOKEN:
             found.append((label, "mask"))
         else:
             found.append((label, "special" if token_id in special else "word"))
@@ -188,6 +189,6 @@ def providers_there() -> list[str]:
 def providers_got(embedding: Embedding) -> list[str]:
     """Return the names of the execution providers that the model runs on, best first; loads the model."""
     model: Any = embedding.model
-    if model.model is None:
+    if getattr(model, "model", None) is None:
         model.load_onnx_model()
     return model.model.get_providers()

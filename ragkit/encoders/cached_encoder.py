@@ -32,7 +32,7 @@ class CachedEncoder(ABC):
 
     def __repr__(self) -> str:
         """Say which kind of encoder of which model this is, what it makes of a text, and how long its rows are."""
-        kind = "a row a token" if self.multivector else "dense"
+        kind = "late interaction" if self.multivector else "dense"
         return f"<{type(self).__name__} {self.name}: {kind}, dim {self.dim}>"
 
     @property

@@ -94,27 +94,29 @@ class EmbeddingCache:
         """Return the array of each text, in order; None where there is none, or a damaged one."""
         rows = self._read(lambda db: list(_rows(db, texts))) or [None] * len(texts)
         arrays = [row and row.array() for row in rows]
-        _tell_damaged(
-            self.path, sum(array is None and row is not None for row, array in zip(rows, arrays, strict=True))
-        )
+        self._tell_damaged(rows, arrays)
         return arrays
 
     def missing(self, texts: Sequence[str]) -> list[str]:
-        """Return the texts that have no array here, each once; an array is not read, so its damage is not noticed."""
+        """Return the texts that have no array here, each once; see `shapes` for what is noticed."""
         texts = list(dict.fromkeys(texts))
         return [text for text, shape in zip(texts, self.shapes(texts), strict=True) if shape is None]
 
     def shapes(self, texts: Sequence[str]) -> list[tuple[int, ...] | None]:
-        """Return the shape of each text's array, in order, without reading it; None where there is none."""
+        """Return the shape of each text's array, in order; None where there is none, or one of another length.
 
-        def read(db: sqlite3.Connection) -> list[tuple[int, ...] | None]:
-            if not _columns(db):
-                return [None] * len(texts)
+        Arrays are not read, so other damage to them is not noticed.
+        """
+
+        def read(db: sqlite3.Connection) -> list[tuple[object, object] | None]:
             query = "SELECT shape, length(data) FROM arrays WHERE key = ?"  # a blob's length is known unread
-            rows = (db.execute(query, (key_of(text),)).fetchone() for text in texts)
-            return [row and _dims(*row) for row in rows]
+            columns = _columns(db)
+            return [db.execute(query, (key_of(text),)).fetchone() if columns else None for text in texts]
 
-        return self._read(read) or [None] * len(texts)
+        rows = self._read(read) or [None] * len(texts)
+        shapes = [row and _dims(*row) for row in rows]
+        self._tell_damaged(rows, shapes)
+        return shapes
 
     def put(self, texts: Sequence[str], arrays: Iterable[np.ndarray]) -> None:
         """Store one array (any shape, kept as float32) for each text, all of them or none."""
@@ -170,6 +172,9 @@ class EmbeddingCache:
                 return work()
         except _sqlite.Errors as error:
             raise _sqlite.told(f"The embedding cache {self.path}", error) from error
+
+    def _tell_damaged(self, rows: Sequence[object | None], read: Sequence[object | None]) -> None:
+        _tell_damaged(self.path, sum(a is not None and b is None for a, b in zip(rows, read, strict=True)))
 
     def _rebuild(self, error: Exception) -> None:
         """Write the file anew, with the rows that can be read and are sound."""
