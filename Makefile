@@ -29,7 +29,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras demo test lab refresh exercises results bench lock lint clean
+.PHONY: help setup extras demo test lab refresh exercises results bench sums lock lint clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -40,6 +40,7 @@ help:
 	@echo "make exercises  notebooks/exercises from notebooks/solutions"
 	@echo "make results  measure what the README shows (about 10 minutes)"
 	@echo "make bench    measure what docs/scale.md shows (about 25 minutes)"
+	@echo "make sums     data/SHA256SUMS, after a change in data/"
 	@echo "make lock     new versions    make lint     style checks"
 
 setup: $(READY)
@@ -82,6 +83,10 @@ bench: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# After a change in data/: what the kit checks it by.
+sums: $(READY)
+	$(BIN)/python docs/make_sums.py
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --no-header \

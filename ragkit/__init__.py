@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from ragkit.display.explorer import Explorer as Explorer
     from ragkit.display.explorer import explore as explore
     from ragkit.display.judge import judge as judge
-    from ragkit.encoders.embedded import register_models as register_models
     from ragkit.encoders.encoder import Encoder as Encoder
     from ragkit.encoders.encoder import load_encoder as load_encoder
+    from ragkit.encoders.encoder import register_models as register_models
     from ragkit.encoders.variants import load_encoders as load_encoders
     from ragkit.engines.index import Index as Index
     from ragkit.engines.index import Prefetch as Prefetch
@@ -54,8 +54,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "datasets.judging": ["Judgments", "judging_pool", "write_queries"],
         "display.explorer": ["Explorer", "explore"],
         "display.judge": ["judge"],
-        "encoders.embedded": ["register_models"],
-        "encoders.encoder": ["Encoder", "load_encoder"],
+        "encoders.encoder": ["Encoder", "load_encoder", "register_models"],
         "encoders.variants": ["load_encoders"],
         "engines.index": ["Index", "Prefetch"],
         "engines.ingest": ["build_index"],

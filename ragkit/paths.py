@@ -9,6 +9,8 @@ import platformdirs
 from ragkit.errors import RagkitError
 from ragkit.files import SUMS, read_sums, saying, sha256
 
+_RESTORE = "restore it with: git checkout -- data, or set RAGKIT_DATA to the data/ folder of a full checkout"
+
 
 def data_dir() -> Path:
     """Return the folder with the movies, the manifests and the embedded models.
@@ -16,6 +18,37 @@ def data_dir() -> Path:
     It is `data/` of the checkout that ragkit was installed from, or `RAGKIT_DATA`.
     """
     return Path(os.environ.get("RAGKIT_DATA") or Path(__file__).resolve().parent.parent / "data").expanduser()
+
+
+def shipped(name: str) -> Path:
+    """Return a file that comes with the kit by its path in `data/`, its bytes checked once a process.
+
+    Raises RagkitError if it is missing or not as data/SHA256SUMS says, or if that list is damaged itself.
+
+    >>> shipped("movies.jsonl").name
+    'movies.jsonl'
+    """
+    folder = data_dir()
+    with saying(f"{folder / name} cannot be read", _RESTORE):
+        status = (folder / name).stat()
+        _check_shipped(folder, name, status.st_size, status.st_mtime_ns)
+    return folder / name
+
+
+@functools.cache
+def _check_shipped(folder: Path, name: str, *_: int) -> None:
+    try:
+        expected = read_sums(folder).get(name)
+    except RagkitError as error:
+        raise RagkitError(f"{folder / SUMS} is damaged; {_RESTORE}.") from error
+    if expected is None:
+        raise RagkitError(f"{folder / SUMS} does not list {name}, so it is cut or out of date; {_RESTORE}.")
+    found = sha256(folder / name)
+    if found != expected:
+        raise RagkitError(
+            f"{folder / name} is damaged or was edited: its SHA-256 is {found[:12]}…, {SUMS} says {expected[:12]}…; "
+            f"{_RESTORE}."
+        )
 
 
 def cache_dir() -> Path:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ragkit.paths import data_dir
+from ragkit.paths import data_dir, shipped
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Known:
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    """Return the manifests under data/beir/, by collection name."""
-    return {p.stem: json.loads(p.read_text("utf8")) for p in sorted((data_dir() / "beir").glob("*.json"))}
+    """Return the manifests under data/beir/, by collection name. Raises RagkitError as paths.shipped does."""
+    names = sorted(path.name for path in (data_dir() / "beir").glob("*.json"))
+    return {name.removesuffix(".json"): json.loads(shipped(f"beir/{name}").read_text("utf8")) for name in names}
 
 
 def catalogue() -> dict[str, Known]:
@@ -48,7 +49,7 @@ def catalogue() -> dict[str, Known]:
     >>> catalogue()["cqadupstack/gis"].url.rsplit("/", 1)[1]
     'cqadupstack.zip'
     """
-    beir = json.loads((data_dir() / "beir_archives.json").read_text("utf8"))
+    beir = json.loads(shipped("beir_archives.json").read_text("utf8"))
     own, found = manifests(), {}
     for archive, entry in beir["archives"].items():
         names = [f"{archive}/{part}" for part in entry["parts"]] if "parts" in entry else [archive]

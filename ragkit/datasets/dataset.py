@@ -11,7 +11,7 @@ import pandas as pd
 from ragkit.datasets import beir, fitting, irds, layout, readers
 from ragkit.datasets.fitting import Unanswerable
 from ragkit.errors import RagkitError
-from ragkit.paths import data_dir
+from ragkit.paths import shipped
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def load_movies() -> Dataset:
     >>> len(movies.documents), len(movies.queries), len(movies.qrels)
     (20, 40, 800)
     """
-    rows = readers.read_jsonl(data_dir() / "movies.jsonl")
+    rows = readers.read_jsonl(shipped("movies.jsonl"))
     documents = pd.DataFrame(
         {
             "doc_id": [str(film["id"]) for _, film in rows],
@@ -55,8 +55,8 @@ def load_movies() -> Dataset:
             "text": [film["movie_description"] for _, film in rows],
         }
     )
-    queries = readers.read_queries(data_dir() / "movies_queries.jsonl")
-    qrels = readers.read_qrels(data_dir() / "movies_qrels.tsv")
+    queries = readers.read_queries(shipped("movies_queries.jsonl"))
+    qrels = readers.read_qrels(shipped("movies_qrels.tsv"))
     return Dataset("movies", documents, queries, qrels, with_titles=False)
 
 

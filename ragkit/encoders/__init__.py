@@ -6,10 +6,10 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from ragkit.encoders.bm25 import Bm25Encoder as Bm25Encoder
-    from ragkit.encoders.embedded import register_models as register_models
     from ragkit.encoders.encoder import Encoder as Encoder
     from ragkit.encoders.encoder import Token as Token
     from ragkit.encoders.encoder import load_encoder as load_encoder
+    from ragkit.encoders.encoder import register_models as register_models
     from ragkit.encoders.muvera import MuveraEncoder as MuveraEncoder
     from ragkit.encoders.token_pooling import TokenPooledEncoder as TokenPooledEncoder
     from ragkit.encoders.token_pooling import pool_tokens as pool_tokens
@@ -20,8 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "bm25": ["Bm25Encoder"],
-        "embedded": ["register_models"],
-        "encoder": ["Encoder", "Token", "load_encoder"],
+        "encoder": ["Encoder", "Token", "load_encoder", "register_models"],
         "muvera": ["MuveraEncoder"],
         "token_pooling": ["TokenPooledEncoder", "pool_tokens"],
         "variants": ["Variant", "load_encoders"],

@@ -36,6 +36,15 @@ class Bm25Encoder:
     def __init__(self, k: float = K, b: float = B, mean_length: float | None = None):
         self.k, self.b, self.mean_length = k, b, mean_length
 
+    def __repr__(self) -> str:
+        """Say which encoder this is, and what it was told.
+
+        >>> Bm25Encoder(mean_length=20)
+        <Bm25Encoder Qdrant/bm25: sparse, k 1.2, b 0.75, mean length 20>
+        """
+        length = "of the documents" if self.mean_length is None else self.mean_length
+        return f"<Bm25Encoder {self.name}: sparse, k {self.k}, b {self.b}, mean length {length}>"
+
     @property
     def checksums(self) -> dict[str, str]:
         return {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ragkit.datasets.characters import checked_text
 from ragkit.encoders.embedding_cache import EmbeddingCache
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shorten
 from ragkit.paths import cache_dir, in_mirror
 from ragkit.progress import progress
 
@@ -21,18 +21,35 @@ _CHUNK = 64
 class CachedEncoder(ABC):
     """Texts to float32 arrays, kept on disk by content, model and role.
 
-    name: the model's; dim: numbers of a row; multivector: whether a text has several rows; fingerprint:
-    SHA-256 (hex) over all that decides the arrays; checksums: of its files, by name; source: the encoder whose
-    arrays these are made from, if it is no model itself.
+    name: the model's; dim: numbers of a row; multivector: whether a text has several rows; source: the encoder
+    whose arrays these are made from, if it is no model itself.
     """
 
     name: str
     dim: int
     multivector: bool
     cache: bool
-    fingerprint: str
-    checksums: dict[str, str]
     source: "CachedEncoder | None" = None
+
+    def __repr__(self) -> str:
+        """Say which kind of encoder of which model this is, what it makes of a text, and how long its rows are."""
+        kind = "late interaction" if self.multivector else "dense"
+        return f"<{type(self).__name__} {self.name}: {kind}, dim {self.dim}>"
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over all that decides the arrays."""
+
+    @property
+    @abstractmethod
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 (hex) of the model's files, by name."""
+
+    @property
+    def provider(self) -> str:
+        """What the model runs on, as a word of the cache's file names; "" for the processor."""
+        return self.source.provider if self.source else ""
 
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return a float32 array for each text: (dim,), or (rows, dim) if a multivector.
@@ -81,6 +98,9 @@ class CachedEncoder(ABC):
         store = self._store(role)
         shared = EmbeddingCache(folder / store.path.name)
         shared.copy_from(store.path, shared.missing(texts))
+        if damaged := shared.missing(texts):
+            self._read(damaged, role)
+            shared.copy_from(store.path, damaged)
         return shared.path
 
     def _encode(self, texts: Sequence[str], role: Role) -> list[np.ndarray]:
@@ -95,10 +115,10 @@ class CachedEncoder(ABC):
         if not self.cache:
             return self._encode(texts, role)
         store = self._store(role)
-        arrays = dict(zip(texts, store.get(texts), strict=True))
-        damaged = [text for text, array in arrays.items() if array is None]
-        if damaged:
-            arrays |= dict(self._made(damaged, role, store))
+        found = dict(zip(texts, store.get(texts), strict=True))
+        arrays = {text: array for text, array in found.items() if array is not None}
+        if damaged := [text for text in found if text not in arrays]:
+            arrays |= self._made(damaged, role, store)
         return [arrays[text] for text in texts]
 
     def _fill(self, texts: list[str], role: Role) -> None:
@@ -123,13 +143,20 @@ class CachedEncoder(ABC):
         with progress(len(texts), title, "text") as bar:
             for batch, arrays in self._compute(texts, role):
                 arrays = [np.asarray(array, np.float32) for array in arrays]
+                for text, array in zip(batch, arrays, strict=True):
+                    if not np.isfinite(array).all():
+                        raise RagkitError(
+                            f"{self.name} gave numbers that are not finite for {shorten(text, 60)!r}; nothing can be "
+                            "compared with them. Leave that text out, or choose another model."
+                        )
                 if store:
                     store.put(batch, arrays)
                 yield from zip(batch, arrays, strict=True)
                 bar.update(len(batch))
 
     def _store(self, role: Role) -> EmbeddingCache:
-        name = f"{self.name.replace('/', '--').replace(' ', '-')}-{self.fingerprint[:16]}-{role}.sqlite"
+        parts = (self.name.replace("/", "--").replace(" ", "-"), self.fingerprint[:16], self.provider, role)
+        name = "-".join(part for part in parts if part) + ".sqlite"
         return EmbeddingCache(cache_dir() / "embeddings" / name)
 
     @abstractmethod

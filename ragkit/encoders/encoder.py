@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
 
-from ragkit.encoders import embedded
+from ragkit.encoders import _fastembed, embedded
 from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
 from ragkit.errors import RagkitError
 from ragkit.files import sha256
@@ -19,8 +19,6 @@ from ragkit.files import sha256
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
 # noise, and memory grows with it, so a small one.
 TOKENS_PER_BATCH = 2048
-# FastEmbed gives the markers two ids that BERT's vocabulary calls [unused0] and [unused1].
-_MARKERS = {"[unused0]": "[Q]", "[unused1]": "[D]"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,21 @@ class Token:
     row: int | None
 
 
+def register_models() -> None:
+    """Make the embedded models known to FastEmbed, and so to qdrant-client's implicit embedding.
+
+    Adds `ragkit/colbert-minilm-l6` and `ragkit/all-minilm-l6-v2-tokens` to
+    `LateInteractionTextEmbedding`, and lets `TextEmbedding` load
+    `sentence-transformers/all-MiniLM-L6-v2` from the checkout instead of a hub. Calling it twice
+    changes nothing. Importing ragkit registers nothing.
+
+    >>> register_models()
+    >>> next(LateInteractionTextEmbedding("ragkit/colbert-minilm-l6").embed(["A film."])).shape
+    (5, 128)
+    """
+    _fastembed.register()
+
+
 def find_model(model: str) -> tuple[type, dict]:
     """Return FastEmbed's class for a model name (in any case), and its description of the model.
 
@@ -44,7 +57,7 @@ def find_model(model: str) -> tuple[type, dict]:
     >>> find_model("ragkit/ColBERT-MiniLM-L6")[1]["dim"]
     128
     """
-    embedded.register_models()
+    register_models()
     for cls in (TextEmbedding, LateInteractionTextEmbedding):
         for description in cls.list_supported_models():
             if description["model"].lower() == model.lower():
@@ -64,8 +77,10 @@ class Encoder(CachedEncoder):
 
     model: any name in TextEmbedding.list_supported_models() or
     LateInteractionTextEmbedding.list_supported_models(); the embedded ones are registered.
+    threads, providers, cuda: as FastEmbed takes them: of the processor (None: all), ONNX Runtime's execution
+    providers, and whether to use CUDA ("auto": where ONNX Runtime has it).
     download: whether a model that is not on this machine may be fetched from its hub. Raises RagkitError
-    for another name, and for a model that cannot be loaded.
+    for another name, for a model that cannot be loaded, and for a provider that is not there.
 
     >>> encoder = Encoder("ragkit/colbert-minilm-l6", cache=False)
     >>> encoder.encode_documents(["A film."])[0].shape
@@ -74,26 +89,43 @@ class Encoder(CachedEncoder):
     ['[CLS]', '[D]', 'a', 'film', '.', '[SEP]']
     """
 
-    def __init__(self, model: str, cache: bool = True, threads: int | None = None, download: bool = True):
+    def __init__(
+        self,
+        model: str,
+        cache: bool = True,
+        threads: int | None = None,
+        download: bool = True,
+        providers: Sequence[str | tuple[str, dict]] | None = None,
+        cuda: bool | Literal["auto", "cpu", "cuda"] = "auto",
+    ):
         cls, description = find_model(model)
         self.name: str = description["model"]
         self.dim: int = description["dim"]
         self.multivector: bool = cls is LateInteractionTextEmbedding
+        self.cache = cache
+        self._asked = _asked(threads, providers, cuda)
+        self._chosen = cuda != "auto" or providers is not None  # else FastEmbed goes on with the processor
+        options = {"threads": threads, "providers": providers, "cuda": cuda}
         try:
-            self._model = cls(self.name, threads=threads, lazy_load=True, local_files_only=not download)
+            self._model = cls(self.name, lazy_load=True, local_files_only=not download, **options)
         except RagkitError:
             raise
         except Exception as error:
-            raise RagkitError(
-                f"The model {self.name} could not be loaded ({error}). It is not one of the embedded models, so it "
-                "is downloaded from its hub on first use: connect once, or unset RAGKIT_DENSE_MODEL and "
-                "RAGKIT_COLBERT_MODEL to use the embedded ones."
-            ) from error
-        self.cache = cache
+            advice = (
+                "It is part of the kit: restore its files with: git checkout -- data/models"
+                if self.name in embedded.FOLDERS
+                else "It is not one of the embedded models, so it is downloaded from its hub on first use: connect "
+                "once, or unset RAGKIT_DENSE_MODEL and RAGKIT_COLBERT_MODEL to use the embedded ones."
+            )
+            raise RagkitError(f"The model {self.name} could not be loaded ({error}). {advice}") from error
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over what decides the vectors: name, model files, FastEmbed's version."""
+        """SHA-256 (hex) over what decides the vectors: name, model files, FastEmbed's version.
+
+        The provider is no part of it: what a GPU and a processor make of a text differs in the last digits, as
+        between two processors, and may be compared; so an index may be filled on one and searched on the other.
+        """
         digest = hashlib.sha256(f"{self.name}\0{version('fastembed')}".encode())
         for name, checksum in sorted(self.checksums.items()):
             digest.update(f"\0{name}\0{checksum}".encode())
@@ -102,14 +134,24 @@ class Encoder(CachedEncoder):
     @functools.cached_property
     def checksums(self) -> dict[str, str]:
         """SHA-256 (hex) of the model file and its tokenizer, by file name."""
-        folder = Path(self._model.model._model_dir)
-        description = self._model.model.model_description
-        names = [description.model_file, *description.additional_files, "tokenizer.json", "tokenizer_config.json"]
-        found = {}
-        for name in names:
-            if (folder / name).is_file():
-                found[name] = sha256(folder / name)
-        return found
+        return {name: sha256(path) for name, path in _fastembed.model_files(self._model).items()}
+
+    @functools.cached_property
+    def provider(self) -> str:
+        """What the model runs on, as a word of the cache's file names: "" for the processor, else such as "cuda".
+
+        Each has its own files, or what is measured would depend on which of them had read a text first.
+        """
+        if self._asked == [_fastembed.CPU]:
+            return ""
+        got = _fastembed.providers_got(self._model)
+        lost = [name for name in self._asked if name not in got]
+        if lost and self._chosen:
+            raise RagkitError(
+                f"{self.name} was to run on {', '.join(lost)}, and ONNX Runtime gave {', '.join(got)}: is its driver "
+                "there? Pass cuda=False to use the processor."
+            )
+        return "-".join(name.removesuffix("ExecutionProvider").lower() for name in got if name != _fastembed.CPU)
 
     def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         for batch in self._batches(texts, role):
@@ -135,11 +177,7 @@ class Encoder(CachedEncoder):
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens the model reads of each text, special ones included, after its truncation."""
-        model = self._model.model
-        if not hasattr(model, "_ensure_tokenizer"):
-            return [len(text) for text in texts]
-        model._ensure_tokenizer()
-        return [sum(e.attention_mask) for i in range(0, len(texts), 256) for e in model.tokenize(texts[i : i + 256])]
+        return _fastembed.token_counts(self._model, texts)
 
     def tokens(self, text: str, query: bool = False) -> list[Token]:
         """Return the tokens behind `encode_documents([text])`, or `encode_queries([text])` if `query`.
@@ -151,27 +189,30 @@ class Encoder(CachedEncoder):
         if not self.multivector:
             raise RagkitError(f"{self.name} is a dense model: it has one vector a text, and no token rows.")
         checked([text])
-        model = self._model.model
-        model._ensure_tokenizer()
-        encoding = model.tokenize([text], is_doc=not query)[0]
-        arrays = {"input_ids": np.array([encoding.ids]), "attention_mask": np.array([encoding.attention_mask])}
-        arrays = model._preprocess_onnx_input(arrays, is_doc=not query)
-        special = set(model.special_token_to_id.values())
         tokens, row = [], 0
-        for token_id in arrays["input_ids"][0].tolist():
-            label = model.tokenizer.id_to_token(token_id)
-            if not query and (token_id in model.skip_list or token_id == model.pad_token_id):
-                tokens.append(Token(label, "skipped", None))
-                continue
-            if label in _MARKERS:
-                label, kind = _MARKERS[label], "marker"
-            elif label == model.MASK_TOKEN:
-                kind = "mask"
-            else:
-                kind = "special" if token_id in special else "word"
-            tokens.append(Token(label, kind, row))
-            row += 1
+        for label, kind in _fastembed.token_kinds(self._model, text, query):
+            tokens.append(Token(label, kind, None if kind == "skipped" else row))
+            row += kind != "skipped"
         return tokens
+
+
+def _asked(
+    threads: int | None, providers: Sequence[str | tuple[str, dict]] | None, cuda: bool | Literal["auto", "cpu", "cuda"]
+) -> list[str]:
+    """Return the names of the providers that a model is to run on, which are there."""
+    if threads is not None and threads < 1:
+        raise RagkitError(f"threads is {threads}; expected 1 or more, or None for all of the processor's.")
+    if cuda not in (True, False, "auto", "cpu", "cuda"):
+        raise RagkitError(f'cuda is {cuda!r}; expected True, False, "auto", "cpu" or "cuda".')
+    if providers is not None and cuda in (True, "cuda"):
+        raise RagkitError("providers and cuda exclude each other: name CUDAExecutionProvider among the providers.")
+    asked, there = _fastembed.providers_asked(providers, cuda), _fastembed.providers_there()
+    if not asked or set(asked) - set(there):
+        raise RagkitError(
+            f"ONNX Runtime has no {', '.join(sorted(set(asked) - set(there))) or 'provider of that name'} here; it has "
+            f"{', '.join(there)}. For CUDA, install onnxruntime-gpu in place of onnxruntime."
+        )
+    return asked
 
 
 def load_encoder(vectors: str) -> Encoder:

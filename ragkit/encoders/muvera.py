@@ -33,7 +33,7 @@ class MuveraEncoder(CachedEncoder):
     ):
         if not encoder.multivector:
             raise RagkitError(f"{encoder.name} has one vector a text; MUVERA makes one of several rows.")
-        self.source = encoder
+        self.source: CachedEncoder = encoder
         self.settings = {"k_sim": k_sim, "dim_proj": dim_proj, "r_reps": r_reps}
         self.name, self.cache = f"{encoder.name} muvera", encoder.cache
         self.dim = 2**k_sim * dim_proj * r_reps

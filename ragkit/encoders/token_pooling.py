@@ -55,7 +55,8 @@ class TokenPooledEncoder(CachedEncoder):
     def __init__(self, encoder: CachedEncoder, factor: int):
         if not encoder.multivector:
             raise RagkitError(f"{encoder.name} has one vector a text: there are no rows to pool.")
-        self.source, self.factor = encoder, factor
+        self.source: CachedEncoder = encoder
+        self.factor = factor
         self.name, self.dim, self.cache = f"{encoder.name} pool{factor}", encoder.dim, encoder.cache
 
     @property
