@@ -11,7 +11,7 @@ from ragkit.evaluation.systems import Run
 from ragkit.vectors import Hits
 
 # Columns that hold counts or identifiers, and are printed as they are.
-_UNITS = {name: "{:.2f}" for name in ("min_ms", "p50_ms", "p95_ms", "max_ms", "index_s")}
+_UNITS = {name: "{:.2f}" for name in ("min_ms", "with_encoding_ms", "p50_ms", "p95_ms", "max_ms", "index_s")}
 _WHOLE = ("queries_per_s", "bytes_per_document", "disk_bytes_per_document", "memory_bytes", "memory_MB")
 _UNITS |= {name: "{:,.0f}" for name in _WHOLE}
 

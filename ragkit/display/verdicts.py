@@ -21,7 +21,7 @@ def verdicts(comparison: Comparison, measure: str = "nDCG@10") -> list[str]:
     baseline = comparison.systems[0].system
     costs = comparison.table().set_index("system")
     if not comparison.config.get("engine_times_are_qdrants"):
-        costs = costs.drop(columns="p50_ms")
+        costs = costs.drop(columns=["p50_ms", "with_encoding_ms"])
     sentences = []
     for row in frame.to_dict("records")[1:]:
         name = row["system"]
@@ -74,11 +74,18 @@ def _p(value: float) -> str:
 
 
 def _price(costs: pd.DataFrame, name: str, baseline: str) -> str:
-    parts = []
-    for column, what in (("bytes_per_document", "bytes"), ("p50_ms", "time")):
+    ratios = {}
+    for column in ("bytes_per_document", "with_encoding_ms", "p50_ms"):
         if column in costs:
             ratio = costs.loc[name, column] / costs.loc[baseline, column]
-            parts += [] if pd.isna(ratio) else [f"{_times(ratio)} the {what}"]
+            ratios |= {} if pd.isna(ratio) else {column: _times(ratio)}
+    parts = [f"{ratios['bytes_per_document']} the bytes"] if "bytes_per_document" in ratios else []
+    engine = f"{ratios['p50_ms']} the engine's time" if "p50_ms" in ratios else ""
+    if "with_encoding_ms" in ratios:  # what somebody who asks waits for; the engine's part stays beside it
+        waited = f"{ratios['with_encoding_ms']} the time with encoding"
+        parts.append(f"{waited} ({engine})" if engine else waited)
+    elif engine:
+        parts.append(engine)
     return f"; it takes {' and '.join(parts)}" if parts else ""
 
 

@@ -81,6 +81,10 @@ class Bm25Encoder:
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b))
         return [_sparse(model.embed_query(text)) for text in checked(texts)]
 
+    def encode_query(self, text: str) -> Sparse:
+        """Return one query's vector; there is no cache, so it is made anew."""
+        return self.encode_queries([text])[0]
+
 
 def _sparse(vector: qe.SparseVector) -> Sparse:
     return Sparse(np.array(vector.indices, np.uint32), np.array(vector.values, np.float32))

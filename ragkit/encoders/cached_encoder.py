@@ -63,6 +63,15 @@ class CachedEncoder(ABC):
         """Return a float32 array for each query: (dim,), or (rows, dim) if a multivector."""
         return self._encode(texts, "query")
 
+    def encode_query(self, text: str) -> np.ndarray:
+        """Return one query's array, made anew whatever the cache holds: what somebody who asks waits for."""
+        ((_, (array,)),) = self._compute(checked([text]), "query")
+        return np.asarray(array, np.float32)
+
+    def query_from(self, array: np.ndarray) -> np.ndarray:
+        """Return a query's array, made of that of the encoder's source (or of its own, if it has none)."""
+        return array
+
     def prepare(self, texts: Sequence[str]) -> None:
         """Encode the documents that are not in the cache yet, holding no more than a batch in memory."""
         if self.cache:

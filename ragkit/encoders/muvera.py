@@ -55,6 +55,12 @@ class MuveraEncoder(CachedEncoder):
     def token_counts(self, texts):
         return self.source.token_counts(texts)
 
+    def encode_query(self, text):
+        return self.query_from(self.source.encode_query(text))
+
+    def query_from(self, array):
+        return self._muvera.process_query(array)
+
     def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         if role == "document":
             self.source.prepare(texts)  # all at once, so that batches are of equal length

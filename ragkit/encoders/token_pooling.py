@@ -71,6 +71,9 @@ class TokenPooledEncoder(CachedEncoder):
     def encode_queries(self, texts):
         return self.source.encode_queries(texts)
 
+    def encode_query(self, text):
+        return self.source.encode_query(text)
+
     def share(self, folder, texts, role):
         return super().share(folder, texts, role) if role == "document" else self.source.share(folder, texts, role)
 

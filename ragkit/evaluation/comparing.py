@@ -21,7 +21,7 @@ from ragkit.evaluation.comparison import Comparison, Cost, SystemResult, system_
 from ragkit.evaluation.measures import MEASURES
 from ragkit.evaluation.memory import peak_growth
 from ragkit.evaluation.rescoring import cross_encoder, oracle
-from ragkit.evaluation.retriever import WARM_UP, Retriever
+from ragkit.evaluation.retriever import ENCODED, WARM_UP, Retriever
 from ragkit.evaluation.systems import HYBRIDS, Run, System
 
 SYSTEMS = ("dense", "colbert", "dense+colbert")
@@ -117,11 +117,14 @@ def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, o
     elif system.rerank == "cross-encoder":
         rescore = cross_encoder(dict(zip(dataset.documents["doc_id"], dataset.passages, strict=True)))
     more = int(bool(own) and own >= set(dataset.queries["query_id"]))  # the place that its own document takes
-    run = Retriever(index, encoders, system, depth + more, LIMIT + more, rescore).run(dataset.queries)
-    run = Run(run.system, _without_own(run.results, own, min(LIMIT, depth if system.rerank else LIMIT)), run.ms)
+    retriever = Retriever(index, encoders, system, depth + more, LIMIT + more, rescore)
+    run = retriever.run(dataset.queries)
+    limit = min(LIMIT, depth) if system.rerank else LIMIT
+    results = _without_own(run.results, own, limit)
     # An oracle has no price: it knows the judgments. And local mode's time is not Qdrant's: better none than that.
-    priced = system.rerank != "oracle" and index.measurable
-    return run if priced else Run(run.system, run.results, run.ms * float("nan"))
+    if system.rerank == "oracle" or not index.measurable:
+        return Run(run.system, results, run.ms * float("nan"))
+    return Run(run.system, results, run.ms, retriever.encoding_ms(dataset.queries))
 
 
 def _without_own(results: pd.DataFrame, own: set[str], limit: int | None = None) -> pd.DataFrame:
@@ -210,7 +213,8 @@ def _config(dataset: Dataset, encoders: Mapping, systems: Sequence[System], dept
         "hybrid": "dense and bm25; rrf with k = 2, or dbsf",
         "candidates_per_side": {s.name: s.of_each_side(depth) for s in systems if s.first in HYBRIDS},
         "indexes": indexes,
-        "times": f"engine only, per query, one at a time, {WARM_UP} to warm up; encoding the query not included",
+        "times": f"per query, one at a time, {WARM_UP} to warm up: the engine alone, and (at most {ENCODED} queries) "
+        "with encoding the query by the same model",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }

@@ -33,7 +33,8 @@ class SystemResult:
     """One system's quality, per query, beside what it costs.
 
     values: one row a query, one column a measure; results: the run; ms: engine time of each query; judged: the share
-    of its first ten documents that somebody judged, a mean over queries (Judged@10 of ir-measures).
+    of its first ten documents that somebody judged, a mean over queries (Judged@10 of ir-measures); encoding_ms: what
+    the models took for some of the queries.
     """
 
     system: str
@@ -42,6 +43,12 @@ class SystemResult:
     ms: pd.Series
     cost: Cost = Cost()
     judged: float = float("nan")
+    encoding_ms: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+
+    @property
+    def waited_ms(self) -> pd.Series:
+        """What somebody who asks waits for: encoding and search of each query whose encoding was timed."""
+        return self.encoding_ms + self.ms.reindex(self.encoding_ms.index)
 
     @property
     def means(self) -> pd.Series:
@@ -80,6 +87,7 @@ class Comparison:
                 "system": s.system,
                 **s.means.to_dict(),
                 JUDGED: s.judged,
+                "with_encoding_ms": float(s.waited_ms.quantile(0.50)),
                 "p50_ms": float(s.ms.quantile(0.50)),
                 "p95_ms": float(s.ms.quantile(0.95)),
                 "queries_per_s": float(1000 / s.ms.mean()),
@@ -160,4 +168,4 @@ def system_result(run: Run, qrels: pd.DataFrame, cost: Cost, measures: Sequence[
     """Return the run's measures and cost together."""
     values = per_query(run.results, qrels, [*measures, JUDGED])
     judged = values.pop(JUDGED).mean()
-    return SystemResult(run.system, values, run.results, run.ms, cost, judged)
+    return SystemResult(run.system, values, run.results, run.ms, cost, judged, run.encoding_ms)

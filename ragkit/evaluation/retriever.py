@@ -14,6 +14,8 @@ from ragkit.vectors import Hits, Vector
 
 # Queries answered before the clock counts, so that caches and lazily loaded parts are warm.
 WARM_UP = 5
+# Queries whose encoding is timed.
+ENCODED = 50
 
 
 Rescore = Callable[[str, str, Hits], Hits]
@@ -73,6 +75,33 @@ class Retriever:
                 bar.update()
         results = pd.DataFrame(rows, columns=["query_id", "doc_id", "score", "rank"])
         return Run(self.system.name, results, pd.Series(ms, name="ms", dtype=float))
+
+    def encoding_ms(self, queries: pd.DataFrame) -> pd.Series:
+        """Return the milliseconds that the models take for a query, one at a time, by query_id.
+
+        queries: query_id, text, of which at most ENCODED are timed, spread evenly. The cache is not used; a model that
+        several of the system's vectors come from reads a query once. The first WARM_UP are encoded once before.
+        """
+        sample = queries.iloc[:: -(-len(queries) // ENCODED)] if len(queries) else queries
+        for text in sample["text"].iloc[:WARM_UP]:
+            self._encode_anew(text)
+        ms = {}
+        for query_id, text in zip(sample["query_id"], sample["text"], strict=True):
+            start = time.perf_counter()
+            self._encode_anew(text)
+            ms[query_id] = 1000 * (time.perf_counter() - start)
+        return pd.Series(ms, name="encoding_ms", dtype=float)
+
+    def _encode_anew(self, text: str) -> dict[str, Vector]:
+        read: dict[CachedEncoder, Vector] = {}
+        found = {}
+        for name in self.system.vectors:
+            encoder = self.encoders[name]
+            model = getattr(encoder, "source", None) or encoder
+            if model not in read:
+                read[model] = model.encode_query(text)
+            found[name] = encoder.query_from(read[model]) if encoder is not model else read[model]
+        return found
 
     def _encode(self, texts: list[str]) -> list[dict[str, Vector]]:
         columns = {name: self.encoders[name].encode_queries(texts) for name in self.system.vectors}

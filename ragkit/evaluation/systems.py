@@ -1,7 +1,7 @@
 """What a system is, by its name, and what it returned: a run."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -85,9 +85,11 @@ class Run:
     """What one system returned.
 
     results: query_id, doc_id (str), score (float), rank (int, from 1), best first;
-    ms: milliseconds that the engine took for each query, its encoding not included, by query_id.
+    ms: milliseconds that the engine took for each query, its encoding not included, by query_id; encoding_ms: those
+    that the models took for some of them, one at a time, NaN or empty where that was not measured.
     """
 
     system: str
     results: pd.DataFrame
     ms: pd.Series
+    encoding_ms: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
