@@ -87,9 +87,9 @@ def _records(
     """Return the first `count` records, or all."""
     found: list[Record] = []
     before = csv.field_size_limit(_LONGEST_FIELD)
-    quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+    lines, quoting = io.StringIO(content, newline=""), csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
     try:
-        reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
         while count is None or len(found) < count:
             line = reader.line_num + skipped + 1
             fields = next(reader)

@@ -221,7 +221,7 @@ def _cell(value: Any, name: str, where: str) -> str:
     """Return a cell as the text that it shows; a missing one is ""."""
     if value is None:
         return ""
-    if isinstance(value, bytes | list | tuple | dict | set) or getattr(value, "ndim", 0):  # an array has dimensions
+    if isinstance(value, bytes | list | tuple | dict | set) or getattr(value, "ndim", None):  # an array has dimensions
         raise RagkitError(f"{where}: the column {name!r} holds a {type(value).__name__}, expected text.")
     return checked_text(str(value).strip(), f"{where}, column {name!r}")
 

@@ -46,16 +46,18 @@ def understood(header: Sequence[str], where: str) -> Columns | None:
     True
     """
     names = [_plain(name) for name in header]
-    found = [_only(header, names, known, where) for known in (QUERY, DOCUMENT, RELEVANCE)]
-    if None in found:
+    query, document, relevance = (_only(header, names, known, where) for known in (QUERY, DOCUMENT, RELEVANCE))
+    if query is None or document is None or relevance is None:
         return None
     ignored = {_plain(name) for name in ITERATION}
     extra = [
         given.strip()
         for i, (given, name) in enumerate(zip(header, names, strict=True))
-        if i not in found and name not in ignored and not _INDEX.fullmatch(given.strip().strip('"'))
+        if i not in (query, document, relevance)
+        and name not in ignored
+        and not _INDEX.fullmatch(given.strip().strip('"'))
     ]
-    return Columns(*found, tuple(extra))  # type: ignore[arg-type]
+    return Columns(query, document, relevance, tuple(extra))
 
 
 def _only(header: Sequence[str], names: list[str], known: Sequence[str], where: str) -> int | None:

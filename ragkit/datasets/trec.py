@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from ragkit.errors import RagkitError, shorten
 from ragkit.files import write_text
 
 ORDERS = ("score", "rank")
+_FIELD = re.compile("[^ \t]+")  # not split(): it breaks at characters that an id may hold
+_RANK = re.compile("[+-]?[0-9]{1,18}")
 
 
 def write_run(results: pd.DataFrame, path: str | Path, tag: str = "ragkit") -> None:
@@ -50,17 +53,27 @@ def read_run(path: str | Path, order: str = "score") -> pd.DataFrame:
     """
     if order not in ORDERS:
         raise RagkitError(f"There is no order {order!r} of a run; expected {' or '.join(ORDERS)}.")
-    lines = _lines_of(path, "query_id Q0 doc_id rank score tag")
     scores: dict[tuple[str, str], float] = {}
     given: dict[tuple[str, str], int | None] = {}
-    for where, row in lines:
-        key = row["query_id"], row["doc_id"]
-        _add(scores, key, row["score"], float, where)
-        given[key] = int(row["rank"]) if re.fullmatch("[+-]?[0-9]{1,18}", row["rank"]) else None
-    notes = _notes(scores, given, order)
-    rows = _ranked(scores) if order == "score" else _by_rank(given, lines)
+    seen: set[tuple[str, int]] = set()
+    for number, (query, _, doc, rank, score, _) in _lines_of(path, "query_id Q0 doc_id rank score tag"):
+        _add(scores, (query, doc), score, float, path, number)
+        given[query, doc] = int(rank) if _RANK.fullmatch(rank) else None
+        if order == "rank":
+            if not _RANK.fullmatch(rank):
+                told = shorten(repr(rank), 60)
+                raise RagkitError(f"{path}, line {number}: the rank is {told}, expected a whole number.")
+            if (query, int(rank)) in seen:
+                raise RagkitError(
+                    f"{path}, line {number}: rank {rank} is there twice for query {query!r}; take the scores."
+                )
+            seen.add((query, int(rank)))
+    rows = ranked = _ranked(scores)
+    if order == "rank":
+        by_rank = _ranked({key: -rank for key, rank in given.items() if rank is not None})
+        rows = [(query, doc, -float(i), i) for query, doc, _, i in by_rank]
     run = pd.DataFrame(rows, columns=["query_id", "doc_id", "score", "rank"])
-    run.attrs["notes"] = notes
+    run.attrs["notes"] = _notes(ranked, given, order)
     return run
 
 
@@ -77,7 +90,8 @@ def order_notes(run: pd.DataFrame) -> tuple[str, ...]:
         return tuple(run.attrs["notes"])
     keys = list(zip(run["query_id"], run["doc_id"], strict=True))
     ranks = [rank if rank == rank else None for rank in run["rank"]] if "rank" in run else [None] * len(run)
-    return _notes(dict(zip(keys, run["score"], strict=True)), dict(zip(keys, ranks, strict=True)), "score")
+    ranked = _ranked(dict(zip(keys, run["score"], strict=True)))
+    return _notes(ranked, dict(zip(keys, ranks, strict=True)), "score")
 
 
 def write_qrels(qrels: pd.DataFrame, path: str | Path) -> None:
@@ -101,23 +115,26 @@ def read_qrels(path: str | Path) -> pd.DataFrame:
     [['q', 'a', 2]]
     """
     rows: dict[tuple[str, str], int] = {}
-    for where, row in _lines_of(path, "query_id 0 doc_id relevance"):
-        _add(rows, (row["query_id"], row["doc_id"]), row["relevance"], int, where)
+    for number, (query, _, doc, relevance) in _lines_of(path, "query_id 0 doc_id relevance"):
+        _add(rows, (query, doc), relevance, int, path, number)
     return pd.DataFrame([(*key, value) for key, value in rows.items()], columns=["query_id", "doc_id", "relevance"])
 
 
-def _add(rows: dict, key: tuple[str, str], given: object, kind: type, where: str) -> None:
-    pair = f"document {key[1]!r} for query {key[0]!r}"
-    if key in rows:
-        raise RagkitError(f"{where}: {pair} is there twice; keep one of the two.")
+def _add(rows: dict, key: tuple[str, str], given: Any, kind: type, path: str | Path, line: int | None = None) -> None:
     value = None
     with suppress(ValueError, TypeError, OverflowError):
         if math.isfinite(float(given)) and kind(given) == float(given) and "_" not in str(given):
             value = kind(given)
-    if value is None:
-        told, wanted = shorten(repr(given), 60), "finite" if kind is float else "whole"
-        raise RagkitError(f"{where}: {pair} has {told}, which is no {wanted} number.")
-    rows[key] = grade(value, f"{where}: {pair}") if kind is int else value
+    if value is None or key in rows or kind is int:
+        where = f"{path}: " if line is None else f"{path}, line {line}: "
+        where += f"document {key[1]!r} for query {key[0]!r}"
+        if key in rows:
+            raise RagkitError(f"{where} is there twice; keep one of the two.")
+        if value is None:
+            told, wanted = shorten(repr(given), 60), "finite" if kind is float else "whole"
+            raise RagkitError(f"{where} has {told}, which is no {wanted} number.")
+        value = grade(value, where)
+    rows[key] = value
 
 
 def _ranked(rows: dict) -> list[tuple[str, str, float, int]]:
@@ -127,39 +144,28 @@ def _ranked(rows: dict) -> list[tuple[str, str, float, int]]:
     return [(query, doc, -down, i) for query in found for i, (down, doc) in enumerate(sorted(found[query]), 1)]
 
 
-def _by_rank(given: dict[tuple[str, str], int | None], lines: list) -> list[tuple[str, str, float, int]]:
-    """Return the rows in the order of the file's ranks, which may begin anywhere but must tell documents apart."""
-    seen = set()
-    for where, row in lines:
-        rank = given[row["query_id"], row["doc_id"]]
-        if rank is None:
-            raise RagkitError(f"{where}: the rank is {shorten(row['rank'], 60)!r}, expected a whole number.")
-        if (row["query_id"], rank) in seen:
-            raise RagkitError(f"{where}: rank {rank} is there twice for query {row['query_id']!r}; take the scores.")
-        seen.add((row["query_id"], rank))
-    return [(query, doc, -float(i), i) for query, doc, _, i in _ranked({key: -rank for key, rank in given.items()})]
-
-
-def _notes(scores: dict, given: dict, order: str) -> tuple[str, ...]:
-    found: dict[str, list[str]] = {}
-    for query, doc, _, _ in _ranked(scores):
-        found.setdefault(query, []).append(doc)
-    tied = other = close = ranked = 0
-    for query, docs in found.items():
-        values = np.array([scores[query, doc] for doc in docs], float)
+def _notes(ranked: list[tuple[str, str, float, int]], given: dict, order: str) -> tuple[str, ...]:
+    """Return order_notes of rows as _ranked orders them; given: the ranks by query and document, None where unknown."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    for query, doc, score, _ in ranked:
+        found.setdefault(query, []).append((doc, score))
+    tied = other = close = known = 0
+    for query, hits in found.items():
+        values = np.array([score for _, score in hits], float)
         tied += len(values) > 1 and values[0] == values[-1]
         with np.errstate(over="ignore"):
             close += bool(((np.diff(values) != 0) & (np.diff(values.astype(np.float32)) == 0)).any())
-        ranks = [given[query, doc] for doc in docs]
-        ranked += None not in ranks
-        other += None not in ranks and sorted(ranks) != ranks
+        ranks = [given[query, doc] for doc, _ in hits]
+        if None not in ranks:
+            known += 1
+            other += sorted(ranks) != ranks
     of = f"of {len(found):,} queries"
     notes = []
     if order == "rank":
         notes.append(f"the ranks in the file were used, not the scores, which order {other:,} {of} otherwise")
     elif tied or other:
         ties = f"; for {tied:,} {of} all scores tie" if tied else ""
-        beside = f", not the ranks, which order {other:,} {of} otherwise (--order rank takes them)" if ranked else ""
+        beside = f", not the ranks, which order {other:,} {of} otherwise (--order rank takes them)" if known else ""
         notes.append(f"the scores were used, and document ids where they tie{beside}{ties}")
     if close and order == "score":
         notes.append(
@@ -169,23 +175,24 @@ def _notes(scores: dict, given: dict, order: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _lines_of(path: str | Path, columns: str) -> list[tuple[str, dict[str, str]]]:
-    """Return the place of each line, and its fields by name."""
+def _lines_of(path: str | Path, columns: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the fields of each line that has any."""
+    empty, expected = True, len(columns.split())
+    for number, line in _readable(path):
+        if fields := _FIELD.findall(line):
+            if len(fields) != expected:
+                raise RagkitError(f"{path}, line {number}: {len(fields)} columns, expected {columns}.")
+            empty = False
+            yield number, fields
+    if empty:
+        raise RagkitError(f"{path}: the file is empty; expected lines of {columns}.")
+
+
+def _readable(path: str | Path) -> Iterator[tuple[int, str]]:
     try:
-        lines = list(read_lines(path))
+        yield from read_lines(path)
     except RagkitError as error:
         raise RagkitError(f"{path}: cannot be read; {str(error).removeprefix(str(path)).lstrip(',: ')}") from error
-    rows, names = [], columns.split()
-    # Not split(): it breaks at characters that an id may hold.
-    for number, line in lines:
-        if fields := re.findall("[^ \t]+", line):
-            where = f"{path}, line {number}"
-            if len(fields) != len(names):
-                raise RagkitError(f"{where}: {len(fields)} columns, expected {columns}.")
-            rows.append((where, dict(zip(names, fields, strict=True))))
-    if not rows:
-        raise RagkitError(f"{path}: the file is empty; expected lines of {columns}.")
-    return rows
 
 
 def _token(path: str | Path, name: str, value: object) -> str:
@@ -199,7 +206,7 @@ def _rows(path: str | Path, table: pd.DataFrame, column: str, kind: type) -> dic
         raise RagkitError(f"{path}: nothing to write; the table is empty.")
     rows: dict = {}
     for query_id, doc_id, value in zip(table["query_id"], table["doc_id"], table[column], strict=True):
-        _add(rows, (_token(path, "query_id", query_id), _token(path, "doc_id", doc_id)), value, kind, str(path))
+        _add(rows, (_token(path, "query_id", query_id), _token(path, "doc_id", doc_id)), value, kind, path)
     return rows
 
 
