@@ -37,7 +37,7 @@ def whole(path: str | Path) -> Iterator[Path]:
         stage = Path(name)
         try:
             yield stage
-            stage.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _new_mode())
+            stage.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else new_mode())
             os.replace(stage, path)
         finally:
             stage.unlink(missing_ok=True)
@@ -62,8 +62,8 @@ def saying(what: str, advice: str) -> Iterator[None]:
         raise RagkitError(f"{what} ({error}); {advice}.") from error
 
 
-def _new_mode() -> int:
-    """Return the mode that a new file gets here."""
+def new_mode() -> int:
+    """Return the mode that a new file gets here, by the umask."""
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask

@@ -63,10 +63,24 @@ def cache_dir() -> Path:
 
 
 def mirror_folder() -> Path | None:
-    """Return the folder that `RAGKIT_MIRROR` names, or None if it names none or a URL."""
+    """Return the folder that `RAGKIT_MIRROR` names, or None if it names none or an address.
+
+    Raises RagkitError for an address that cannot be read from.
+    """
     name = os.environ.get("RAGKIT_MIRROR", "")
+    if "://" in name and mirror_address() is None:
+        raise RagkitError(
+            f"RAGKIT_MIRROR begins with {name.partition('://')[0]}://; expected a folder, or an address that begins "
+            "with http:// or https://."
+        )
     path = Path(name).expanduser()
     return path if name and "://" not in name and path.is_dir() else None
+
+
+def mirror_address() -> str | None:
+    """Return the address that `RAGKIT_MIRROR` names, without a slash at its end; None if it names none."""
+    name = os.environ.get("RAGKIT_MIRROR", "").strip()
+    return name.rstrip("/") if name.lower().startswith(("http://", "https://")) else None
 
 
 def in_mirror(name: str) -> Path | None:

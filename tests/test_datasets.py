@@ -1,5 +1,8 @@
 import functools
 import http.server
+import io
+import os
+import re
 import shutil
 import threading
 import zipfile
@@ -136,9 +139,9 @@ def known(write_collection, tmp_path, monkeypatch, own_cache):
     monkeypatch.setattr(beir, "lookup", lookup)
     monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
 
-    def zipped(path, extra=()):
+    def zipped(path, extra=(), packed=zipfile.ZIP_STORED):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
+        with zipfile.ZipFile(path, "w", packed) as archive:
             for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
                 archive.write(folder / name, f"tiny/{name}")
             for name in extra:
@@ -222,12 +225,147 @@ def test_a_zip_member_that_would_escape_is_refused(known, monkeypatch, tmp_path,
     assert not list((own_cache / "beir").iterdir())
 
 
-def test_a_damaged_archive_is_refused(known, monkeypatch, tmp_path):
-    monkeypatch.setenv("RAGKIT_MIRROR", str(tmp_path / "m"))
-    archive = known[1](tmp_path / "m" / "beir" / "tiny.zip")
-    archive.write_bytes(archive.read_bytes()[:200])
-    with pytest.raises(RagkitError, match="not a readable zip"):
+PACKED = {
+    "cut": (lambda content: content[: len(content) // 2], "not a readable zip"),
+    "an HTML page": (lambda content: b"<!DOCTYPE html><title>Sign in</title>", "it is an HTML page"),
+    "nothing": (lambda content: b"", "not a readable zip"),
+    "encrypted": (lambda content: flagged(content, 6, 8, 1), "is encrypted. Unpack it yourself"),
+    "packed by a method nobody knows": (lambda content: flagged(content, 8, 10, 77), "not a readable zip"),
+    "a member without a name": (lambda content: content.replace(b"tiny/corpus.jsonl", bytes(17)), "not a readable zip"),
+    "bytes that cannot be unpacked": (lambda content: garbled(content), "not a readable zip"),
+}
+
+
+def flagged(content, local, central, value):
+    """The archive with a field of every local header and of every entry of its directory set to a value."""
+    content = bytearray(content)
+    for start, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        for found in re.finditer(re.escape(start), bytes(content)):
+            content[found.start() + offset] = value
+    return bytes(content)
+
+
+def garbled(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        member = archive.infolist()[0]
+    start = member.header_offset + 30 + len(member.filename)
+    return content[:start] + bytes([255]) * member.compress_size + content[start + member.compress_size :]
+
+
+@pytest.mark.parametrize(("damage", "message"), PACKED.values(), ids=PACKED)
+@pytest.mark.parametrize("at", ["a folder", "an address"])
+def test_an_archive_that_cannot_be_read_is_refused_and_not_kept(
+    damage, message, at, known, served, monkeypatch, own_cache
+):
+    root, address = served
+    archive = known[1](root / "beir" / "tiny.zip", packed=zipfile.ZIP_DEFLATED)
+    good = archive.read_bytes()
+    archive.write_bytes(damage(good))
+    monkeypatch.setenv("RAGKIT_MIRROR", str(root) if at == "a folder" else address)
+    with pytest.raises(RagkitError, match=message) as error:
         ragkit.load_beir("tiny")
+    assert "Nothing that" in str(error.value) and "/.tiny" not in str(error.value)
+    assert not [path for path in own_cache.rglob("*") if path.is_file() or path.name.startswith(".")]
+    archive.write_bytes(good)
+    assert len(ragkit.load_beir("tiny").documents) == 1
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
+@pytest.mark.parametrize("archived", [True, False], ids=["archive", "files"])
+def test_what_a_mirror_once_served_wrong_is_right_once_it_is_repaired(
+    name, archived, known, served, monkeypatch, own_cache
+):
+    root, address = served
+    folder = root / "beir" / "tiny"
+    shutil.copytree(known[0], known[0].with_name("good"))
+    shutil.copytree(known[0], folder)
+    monkeypatch.setenv("RAGKIT_MIRROR", address)
+
+    def serve(content):
+        for path in (folder / name, known[0] / name):
+            path.write_text(content, "utf8")
+        if archived:
+            known[1](root / "beir" / "tiny.zip")
+
+    good = (folder / name).read_text("utf8")
+    for wrong in ("<!DOCTYPE html>\n<title>Sign in</title>\n", good.replace("d1", "d2").replace("query", "quest")):
+        serve(wrong)
+        with pytest.raises(RagkitError, match="Nothing that http://127.0.0.1:[0-9]+/beir/tiny.* gave is kept"):
+            ragkit.load_beir("tiny")
+        assert not [path for path in own_cache.rglob("*") if path.is_file() or path.name.startswith(".")]
+    serve(good)
+    assert len(ragkit.load_beir("tiny").documents) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize("archived", [True, False], ids=["archive", "files"])
+def test_what_is_unpacked_or_downloaded_may_be_read_by_whom_the_umask_lets(
+    archived, known, served, monkeypatch, own_cache
+):
+    root, address = served
+    known[1](root / "beir" / "tiny.zip") if archived else shutil.copytree(known[0], root / "beir" / "tiny")
+    monkeypatch.setenv("RAGKIT_MIRROR", address)
+    before = os.umask(0o022)
+    try:
+        ragkit.load_beir("tiny")
+    finally:
+        os.umask(before)
+    paths = [own_cache / "beir" / "tiny", *(own_cache / "beir" / "tiny").rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}
+
+
+@pytest.mark.parametrize("archived", [True, False], ids=["archive", "files"])
+def test_an_empty_folder_in_the_cache_is_not_in_the_way(archived, known, served, monkeypatch, own_cache):
+    root, address = served
+    known[1](root / "beir" / "tiny.zip") if archived else shutil.copytree(known[0], root / "beir" / "tiny")
+    monkeypatch.setenv("RAGKIT_MIRROR", address)
+    (own_cache / "beir" / "tiny").mkdir(parents=True)
+    assert len(ragkit.load_beir("tiny").documents) == 1
+
+
+def test_what_is_in_the_way_in_the_cache_is_named_and_kept(known, monkeypatch, own_cache):
+    monkeypatch.setenv("RAGKIT_MIRROR", str(known[1](own_cache.parent / "m" / "beir" / "tiny.zip").parent.parent))
+    (own_cache / "beir" / "tiny").mkdir(parents=True)
+    (own_cache / "beir" / "tiny" / "notes.txt").write_text("mine")
+    with pytest.raises(RagkitError, match="tiny has no corpus.jsonl in it.*move it away"):
+        ragkit.load_beir("tiny")
+    assert (own_cache / "beir" / "tiny" / "notes.txt").read_text() == "mine"
+    shutil.rmtree(own_cache / "beir" / "tiny")
+    (own_cache / "beir" / "tiny").write_text("a file")
+    with pytest.raises(RagkitError, match="tiny has no corpus.jsonl in it.*move it away"):
+        ragkit.load_beir("tiny")
+    shutil.rmtree(own_cache / "beir", ignore_errors=True), (own_cache / "beir").write_text("a file")
+    with pytest.raises(RagkitError, match="tiny cannot be filled"):
+        ragkit.load_beir("tiny")
+
+
+def test_a_cache_below_a_file_is_named(known, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAGKIT_MIRROR", str(known[1](tmp_path / "m" / "beir" / "tiny.zip").parent.parent))
+    (tmp_path / "file").write_text("a file")
+    for place in ("file", "file/cache"):
+        monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path / place))
+        for call in (lambda: ragkit.load_beir("tiny"), lambda: beir.in_reach("tiny")):
+            with pytest.raises(RagkitError, match=f"{place} cannot be made .*set RAGKIT_CACHE"):
+                call()
+
+
+@pytest.mark.parametrize("mirror", ["ftp://example.org/data", "s3://bucket"])
+def test_a_mirror_of_another_kind_is_refused(mirror, known, monkeypatch):
+    monkeypatch.setenv("RAGKIT_MIRROR", mirror)
+    with pytest.raises(RagkitError, match="expected a folder, or an address that begins with http"):
+        ragkit.load_beir("tiny")
+
+
+def test_no_message_shows_the_password_of_a_mirror(known, served, monkeypatch):
+    root, address = served
+    monkeypatch.setenv("RAGKIT_MIRROR", address.replace("//", "//me:secret@"))
+    with pytest.raises(RagkitError, match="127.0.0.1") as absent:
+        ragkit.load_beir("tiny")
+    known[1](root / "beir" / "tiny.zip").write_bytes(b"no zip")
+    with pytest.raises(RagkitError, match="not a readable zip") as wrong:
+        ragkit.load_beir("tiny")
+    assert "secret" not in str(absent.value) + str(wrong.value)
 
 
 def test_content_that_is_not_the_manifests_is_refused(known, monkeypatch):

@@ -2,20 +2,20 @@
 
 import hashlib
 import os
-import shutil
 import tempfile
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
-import pooch
-import requests
 
 from ragkit.datasets import layout
+from ragkit.datasets._archives import Unreachable, download, shown, staged, unzip
 from ragkit.datasets.catalogue import Known, catalogue, lookup
+from ragkit.datasets.readers import read_corpus, read_qrels, read_queries
 from ragkit.errors import RagkitError
-from ragkit.paths import cache_dir
+from ragkit.files import saying
+from ragkit.paths import cache_dir, mirror_address, mirror_folder
 
 
 def locate(source: str | Path) -> tuple[Path, str, dict | None]:
@@ -39,122 +39,105 @@ def locate(source: str | Path) -> tuple[Path, str, dict | None]:
 
 def in_reach(name: str) -> str | None:
     """Return where a named collection would be read from without the network, or None."""
-    mirror = os.environ.get("RAGKIT_MIRROR", "")
-    if (cache_dir() / "beir" / name / "corpus.jsonl").is_file():
-        return str(cache_dir() / "beir" / name)
-    if mirror and not _is_url(mirror):
-        for path in (Path(mirror) / "beir" / name / "corpus.jsonl", Path(mirror) / "beir" / f"{name}.zip"):
-            if path.is_file():
-                return str(path)
-    return None
-
-
-def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
+    mirror = mirror_folder()
+    folders = [cache_dir() / "beir" / name, *([mirror / "beir" / name] if mirror else [])]
+    archives = [mirror / "beir" / f"{name}.zip"] if mirror else []
+    there = [folder for folder in folders if (folder / "corpus.jsonl").is_file()]
+    return next((str(path) for path in [*there, *filter(Path.is_file, archives)]), None)
 
 
 def _fetch(known: Known) -> Path:
     cached = cache_dir() / "beir" / known.name
     if (cached / "corpus.jsonl").is_file():
         return cached
-    target = cache_dir() / "beir" / known.archive  # what an archive is unpacked to; of CQADupStack, all forums
-    mirror = os.environ.get("RAGKIT_MIRROR", "").rstrip("/")
-    if mirror and not _is_url(mirror):
-        folder, archive = Path(mirror) / "beir" / known.name, Path(mirror) / "beir" / f"{known.archive}.zip"
+    with saying(f"{cached} cannot be read", "permit that, or set RAGKIT_CACHE to another folder"):
+        empty = cached.is_dir() and not any(cached.iterdir())
+    if os.path.lexists(cached) and not empty:
+        raise RagkitError(f"{cached} has no corpus.jsonl in it, so it is no collection; move it away, and try again.")
+    mirror, address = mirror_folder(), mirror_address()
+    if mirror:
+        folder, archive = mirror / "beir" / known.name, mirror / "beir" / f"{known.archive}.zip"
         if (folder / "corpus.jsonl").is_file():
             return folder
         if archive.is_file():
-            unzip(archive, target)
-            return cached
-    elif mirror:
-        try:
-            unzip(_download(f"{mirror}/beir/{known.archive}.zip", None), target)
-            return cached
-        except (requests.RequestException, OSError):
-            pass  # the mirror may hold the files instead of the archive, or neither
-        try:
-            return _download_files(f"{mirror}/beir/{known.name}", known.splits, cached)
-        except (requests.RequestException, OSError):
-            pass
-    where = f"in the cache ({cached}), not in a mirror (RAGKIT_MIRROR={os.environ.get('RAGKIT_MIRROR') or 'unset'})"
+            return _unpacked(archive, known)
+    if address and (found := _from_address(address, known)):
+        return found
+    told = shown(os.environ.get("RAGKIT_MIRROR") or "unset")
+    where = f"in the cache ({cached}), not in a mirror (RAGKIT_MIRROR={told})"
     advice = f"set RAGKIT_MIRROR to a folder that holds beir/{known.name}/corpus.jsonl"
     if known.url is None:
         raise RagkitError(f"{known.name} is not {where}, and BEIR has no archive of it: {advice}.")
     try:
-        unzip(_download(known.url, f"md5:{known.md5}"), target)
-        return cached
-    except (requests.RequestException, OSError, ValueError) as error:
-        if isinstance(error, RagkitError):
-            raise
+        archive = download(known.url, f"md5:{known.md5}", cache_dir() / "downloads")
+    except Unreachable as error:
         raise RagkitError(
-            f"{known.name} is not {where}, and {known.url} did not give it ({type(error).__name__}). Connect once, or "
+            f"{known.name} is not {where}, and {known.url} did not give it ({error}). Connect once, or "
             f"{advice} or beir/{known.archive}.zip."
         ) from None  # the network library's own traceback is 80 lines that say no more
+    return _unpacked(archive, known)
 
 
-def _download(url: str, known_hash: str | None) -> Path:
-    # pooch writes to a temporary file, checks the hash, then renames.
-    pooch.get_logger().setLevel("WARNING")
-    return Path(
-        pooch.retrieve(
-            url,
-            known_hash,
-            fname=url.rsplit("/", 1)[1],
-            path=cache_dir() / "downloads",
-            progressbar=not os.environ.get("TQDM_DISABLE"),
-        )
-    )
-
-
-def _download_files(url: str, splits: Sequence[str], target: Path) -> Path:
-    with _staged(target) as stage:
-        (stage / "qrels").mkdir()
-        names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in splits)]
-        for name in names:
-            pooch.retrieve(f"{url}/{name}", None, fname=name.rsplit("/", 1)[-1], path=(stage / name).parent)
-    return target
-
-
-def unzip(archive: Path, target: Path) -> Path:
-    """Unpack a BEIR archive (its files in one folder, at the top, or in a folder a part) to `target`, whole or not.
-
-    Raises RagkitError if the archive is damaged, holds no corpus.jsonl, or has a member that would
-    be written outside its folder.
-    """
+def _from_address(mirror: str, known: Known) -> Path | None:
+    """Return the collection from a mirror that is an address, None if that has neither its archive nor its files."""
+    url = f"{mirror}/beir/{known.archive}.zip"
     try:
-        with zipfile.ZipFile(archive) as zipped, _staged(target) as stage:
-            for member in zipped.namelist():
-                if not (stage / member).resolve().is_relative_to(stage.resolve()) or "\\" in member:
-                    raise RagkitError(f"{archive}: member {member!r} would be written outside its folder; refused.")
-            zipped.extractall(stage)
-            parts = [path.parent for path in sorted(stage.rglob("corpus.jsonl"))]
-            if not parts:
-                raise RagkitError(f"{archive}: no corpus.jsonl in it, so it is not a BEIR collection.")
-            # Of several parts, each keeps its folder. What is in the archive's own folder goes to the top.
-            top = parts[0] if len(parts) == 1 else parts[0].parent
-            if top != stage:
-                for item in list(top.iterdir()):
-                    item.rename(stage / item.name)
-    except zipfile.BadZipFile as error:
-        raise RagkitError(f"{archive}: not a readable zip archive ({error}). Delete it and try again.") from error
-    return target
+        # Not kept, since nothing says what its bytes should be.
+        with (
+            saying(
+                f"{shown(url)} cannot be kept in {cache_dir()}", "set RAGKIT_CACHE to a folder that can be written to"
+            ),
+            tempfile.TemporaryDirectory(prefix=".download-", dir=cache_dir()) as folder,
+        ):
+            return _unpacked(download(url, None, Path(folder)), known, url)
+    except Unreachable:
+        pass  # the mirror may hold the files instead of the archive
+    cached = cache_dir() / "beir" / known.name
+    names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in known.splits)]
+    url = f"{mirror}/beir/{known.name}"
+    try:
+        with staged(cached) as stage, _given_by(url, stage):
+            for name in names:
+                download(f"{url}/{name}", None, (stage / name).parent)
+            _verify(stage, known)
+        return cached
+    except Unreachable:
+        return None
 
 
-class _staged:
-    """A temporary folder beside `target` that becomes `target` only if the block succeeds."""
+def _unpacked(archive: Path, known: Known, source: str | None = None) -> Path:
+    """Unpack an archive to the cache and return the collection's folder there; source: where the archive is from."""
+    target = cache_dir() / "beir" / known.archive  # of CQADupStack, all forums
+    with staged(target) as stage, _given_by(source or str(archive), stage, archive):
+        unzip(archive, stage)
+        _verify(stage / known.name.removeprefix(known.archive).lstrip("/"), known)
+    return cache_dir() / "beir" / known.name
 
-    def __init__(self, target: Path):
-        self.target = target
 
-    def __enter__(self) -> Path:
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.stage = Path(tempfile.mkdtemp(prefix=f".{self.target.name}-", dir=self.target.parent))
-        return self.stage
+@contextmanager
+def _given_by(source: str, stage: Path, archive: Path | None = None) -> Iterator[None]:
+    """Say of what is wrong with files in a temporary place where they are from, and that they are not kept."""
+    try:
+        yield
+    except RagkitError as error:
+        told = str(error).replace(f"{stage}{os.sep}", "")
+        if archive:
+            told = told.replace(str(archive), shown(source))
+        raise RagkitError(f"{told} Nothing that {shown(source)} gave is kept.") from error
 
-    def __exit__(self, kind, *_: object) -> None:
-        if kind is None and not self.target.exists():
-            self.stage.rename(self.target)
-        shutil.rmtree(self.stage, ignore_errors=True)
+
+def _verify(folder: Path, known: Known) -> None:
+    """Raise RagkitError unless a folder's files can be read, and are the manifest's where there is one."""
+    documents = read_corpus(folder / "corpus.jsonl")
+    queries = read_queries(folder / "queries.jsonl")
+    judged = {split: folder / "qrels" / f"{split}.tsv" for split in known.splits}
+    for split, path in judged.items():
+        if path.is_file():
+            qrels = read_qrels(path)
+            if known.manifest and (difference := _difference(known.manifest, documents, queries, qrels, split)):
+                raise RagkitError(f"{difference}.")
+    if not any(map(Path.is_file, judged.values())):
+        raise RagkitError(f"There are no judgments: expected qrels/{known.splits[0]}.tsv.")
 
 
 def content_sha256(documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.DataFrame) -> dict[str, str]:
@@ -175,11 +158,22 @@ def check(
     manifest: dict, folder: Path, documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.DataFrame, split: str
 ) -> None:
     """Raise RagkitError unless the tables are the ones that the manifest was made from."""
+    if difference := _difference(manifest, documents, queries, qrels, split):
+        raise RagkitError(f"{folder}: {difference}. Delete that folder if it is in the cache, or check the mirror.")
+
+
+def _difference(
+    manifest: dict, documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.DataFrame, split: str
+) -> str | None:
+    """Say which of the tables is not the one that the manifest was made from, None if all are."""
     found = content_sha256(documents, queries, qrels)
-    expected = manifest["sha256"] | {"qrels": manifest["splits"][split]["sha256"]}
-    for part, digest in found.items():
-        if digest != expected[part]:
-            raise RagkitError(
-                f"{folder}: the {part} are not those of {manifest['name']} (SHA-256 of content {digest[:12]}…, "
-                f"expected {expected[part][:12]}…). Delete that folder if it is in the cache, or check the mirror."
+    expected = dict(manifest["sha256"])
+    if split in manifest["splits"]:
+        expected["qrels"] = manifest["splits"][split]["sha256"]
+    for part, digest in expected.items():
+        if digest != found[part]:
+            return (
+                f"the {part} are not those of {manifest['name']} (SHA-256 of content {found[part][:12]}…, expected "
+                f"{digest[:12]}…)"
             )
+    return None
