@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -77,3 +78,16 @@ def test_ragkit_and_measures_load_nothing_that_they_do_not_need():
 
 def test_the_package_says_that_it_is_typed():
     assert (PACKAGE / "py.typed").is_file() and ragkit.__version__
+
+
+def test_the_architecture_names_every_room_and_no_other():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf8")
+    for package in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{package.name}/` |")]
+        named = {name for name in re.findall(r"`([a-z0-9_]+)`", row)}
+        modules = {path.stem for path in package.glob("[a-z]*.py")}
+        missing = {name for name in modules - named if not name.startswith("checks_")}
+        assert not missing, f"{package.name}: {missing}"
+    numbers = dict(enumerate(["five", "six", "seven", "eight", "nine"], 5))
+    abstract = sum(getattr(method, "__isabstractmethod__", False) for method in vars(ragkit.Index).values())
+    assert f"its {numbers[abstract]} abstract methods" in text
