@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shorten
 from ragkit.evaluation import statistics
 from ragkit.evaluation.measures import MEASURES, per_query
 from ragkit.evaluation.systems import Run
+from ragkit.html_table import html_table
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Cost:
     memory_bytes: float = float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SystemResult:
     """One system's quality, per query, beside what it costs.
 
@@ -45,8 +46,12 @@ class SystemResult:
     def means(self) -> pd.Series:
         return self.values.mean()
 
+    def __repr__(self) -> str:
+        means = ", ".join(f"{measure} {mean:.3f}" for measure, mean in self.means.items())
+        return f"SystemResult of {shorten(self.system, 60)!r}: {len(self.values):,} queries, {means}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Systems on one collection, the same queries and judgments for all; the first is the baseline.
 
@@ -123,6 +128,24 @@ class Comparison:
                 row |= {"detectable": pair.detectable}
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        means = self.table()[self.measures].set_axis([shorten(system.system, 40) for system in self.systems])
+        table = means.to_string(float_format="{:.3f}".format, max_rows=10)
+        return f"Comparison on {shorten(self.collection, 60)}: {self._counts()}\n{table}"
+
+    def _counts(self) -> str:
+        return f"{self.documents:,} documents, {self.queries:,} queries"
+
+    def _repr_html_(self) -> str:
+        frame = self.table()
+        rows = frame[["system", *self.measures]].to_dict("records")
+        for column, title in (("p50_ms", "ms a query (p50)"), ("bytes_per_document", "bytes a document")):
+            if not frame[column].isna().all():
+                for row, value in zip(rows, frame[column], strict=True):
+                    row[title] = round(value) if column == "bytes_per_document" and value == value else value
+        about = f"{self._counts()}; the baseline is {self.systems[0].system}"
+        return html_table(f"Comparison on {self.collection}", about, rows, [f"Note: {note}." for note in self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as the JSON that the command line writes; what is not known is None."""
