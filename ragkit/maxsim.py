@@ -7,7 +7,6 @@ import numpy as np
 from ragkit.errors import RagkitError
 from ragkit.html_table import html_table
 
-
 _SHOWN = 8  # query rows that a notebook shows, of the largest similarity
 
 

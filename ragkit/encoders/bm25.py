@@ -36,6 +36,9 @@ class Bm25Encoder:
     def __init__(self, k: float = K, b: float = B, mean_length: float | None = None):
         self.k, self.b, self.mean_length = k, b, mean_length
 
+    def __repr__(self) -> str:
+        return f"Bm25Encoder {self.name}: sparse, k {self.k}, b {self.b}"
+
     @property
     def checksums(self) -> dict[str, str]:
         return {}

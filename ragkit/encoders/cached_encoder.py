@@ -34,6 +34,10 @@ class CachedEncoder(ABC):
     checksums: dict[str, str]
     source: "CachedEncoder | None" = None
 
+    def __repr__(self) -> str:
+        shape = f"(rows, {self.dim})" if self.multivector else f"({self.dim},)"
+        return f"{type(self).__name__} {self.name}: {shape} a text"
+
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return a float32 array for each text: (dim,), or (rows, dim) if a multivector.
 

@@ -85,6 +85,6 @@ class Run:
     def _repr_html_(self) -> str:
         best = self.results[self.results["rank"] == 1]
         rows = best[["query_id", "doc_id", "score"]].rename(columns={"doc_id": "first document"})
-        time = "" if self.ms.isna().all() else f"; half of the queries took at most {self.ms.median():.2f} ms"
+        time = "" if self.ms.isna().all() else f", {self.ms.median():.2f} ms a query (p50)"
         more = [f"and {len(rows) - _SHOWN:,} more queries"] if len(rows) > _SHOWN else []
         return html_table(f"Run of {self.system}", self._counts() + time, rows.head(_SHOWN).to_dict("records"), more)
