@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 
 from ragkit.errors import RagkitError
-from ragkit.files import SUMS, read_sums, saying, sha256
+from ragkit.files import SUMS, expanded, read_sums, saying, sha256
 
 
 def data_dir() -> Path:
@@ -15,7 +15,7 @@ def data_dir() -> Path:
 
     It is `data/` of the checkout that ragkit was installed from, or `RAGKIT_DATA`.
     """
-    return Path(os.environ.get("RAGKIT_DATA") or Path(__file__).resolve().parent.parent / "data").expanduser()
+    return expanded(os.environ.get("RAGKIT_DATA") or Path(__file__).resolve().parent.parent / "data")
 
 
 def cache_dir() -> Path:
@@ -23,17 +23,21 @@ def cache_dir() -> Path:
 
     It is `RAGKIT_CACHE`, or the platform's user cache folder. Raises RagkitError if it cannot be made.
     """
-    path = Path(os.environ.get("RAGKIT_CACHE") or platformdirs.user_cache_dir("ragkit")).expanduser()
+    path = expanded(os.environ.get("RAGKIT_CACHE") or platformdirs.user_cache_dir("ragkit"))
     with saying(f"The cache folder {path} cannot be made", "set RAGKIT_CACHE to a folder that can be written to"):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
 
+def mirror_place() -> str:
+    """Return the folder or URL that `RAGKIT_MIRROR` names, "" if it names none."""
+    return os.path.expanduser(os.environ.get("RAGKIT_MIRROR", ""))
+
+
 def mirror_folder() -> Path | None:
     """Return the folder that `RAGKIT_MIRROR` names, or None if it names none or a URL."""
-    name = os.environ.get("RAGKIT_MIRROR", "")
-    path = Path(name).expanduser()
-    return path if name and "://" not in name and path.is_dir() else None
+    name = mirror_place()
+    return Path(name) if name and "://" not in name and Path(name).is_dir() else None
 
 
 def in_mirror(name: str) -> Path | None:

@@ -15,7 +15,7 @@ import requests
 from ragkit.datasets import layout
 from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.errors import RagkitError
-from ragkit.paths import cache_dir
+from ragkit.paths import cache_dir, mirror_place
 
 
 def locate(source: str | Path) -> tuple[Path, str, dict | None]:
@@ -39,7 +39,7 @@ def locate(source: str | Path) -> tuple[Path, str, dict | None]:
 
 def in_reach(name: str) -> str | None:
     """Return where a named collection would be read from without the network, or None."""
-    mirror = os.environ.get("RAGKIT_MIRROR", "")
+    mirror = mirror_place()
     if (cache_dir() / "beir" / name / "corpus.jsonl").is_file():
         return str(cache_dir() / "beir" / name)
     if mirror and not _is_url(mirror):
@@ -58,7 +58,7 @@ def _fetch(known: Known) -> Path:
     if (cached / "corpus.jsonl").is_file():
         return cached
     target = cache_dir() / "beir" / known.archive  # what an archive is unpacked to; of CQADupStack, all forums
-    mirror = os.environ.get("RAGKIT_MIRROR", "").rstrip("/")
+    mirror = mirror_place().rstrip("/")
     if mirror and not _is_url(mirror):
         folder, archive = Path(mirror) / "beir" / known.name, Path(mirror) / "beir" / f"{known.archive}.zip"
         if (folder / "corpus.jsonl").is_file():

@@ -1,6 +1,7 @@
 """Datasets: documents, queries and judgments, in ir-measures' own column names."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def load_beir(source: str | Path, docs: int | Literal["all"] | None = None, spli
 
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
     """
-    folder, name, manifest = beir.locate(source)
+    folder, name, manifest = beir.locate(os.path.expanduser(source))
     found = layout.read(folder, split)
     documents, all_queries, qrels, notes = found.documents, found.queries, found.qrels, list(found.notes)
     if manifest:

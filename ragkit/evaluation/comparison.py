@@ -154,7 +154,7 @@ class Comparison:
         for i, (row, system) in enumerate(zip(rows, self.systems, strict=True)):
             row["evidence"] = {m: {k: v for k, v in evidence[m][i].items() if k != "system"} for m in self.measures}
             row["per_query"] = {name: column.to_dict() for name, column in system.values.items()}
-        return _without_nan(
+        return without_nan(
             {
                 "collection": self.collection,
                 "documents": self.documents,
@@ -166,11 +166,16 @@ class Comparison:
         )
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Return dicts and lists as JSON can hold them: None in place of NaN.
+
+    >>> without_nan({"ms": [1.5, float("nan")]})
+    {'ms': [1.5, None]}
+    """
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
