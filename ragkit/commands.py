@@ -32,8 +32,9 @@ def doctor(options: argparse.Namespace) -> int:
 
 def _to_search(options: argparse.Namespace):
     """Return the dataset; a whole folder is searched before anything in it is judged, too."""
-    from ragkit import load_dataset, load_unjudged
     from ragkit.datasets import layout
+    from ragkit.datasets.dataset import load_dataset
+    from ragkit.datasets.importing import load_unjudged
 
     if options.docs is None and layout.find(options.dataset, "corpus"):
         return load_unjudged(options.dataset)
@@ -42,8 +43,11 @@ def _to_search(options: argparse.Namespace):
 
 def search(options: argparse.Namespace) -> int:
     """Print what one query finds, and write it as JSON if asked."""
-    from ragkit import Retriever, System, build_index, load_encoders
     from ragkit.display import tables
+    from ragkit.encoders.variants import load_encoders
+    from ragkit.engines.ingest import build_index
+    from ragkit.evaluation.retriever import Retriever
+    from ragkit.evaluation.systems import System
 
     system = System.parse(options.system)
     dataset = _to_search(options)
@@ -65,9 +69,11 @@ def search(options: argparse.Namespace) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Print systems side by side on a judged dataset, and write what was asked for."""
-    from ragkit import System, compare, load_dataset
+    from ragkit.datasets.dataset import load_dataset
     from ragkit.display.report import render
     from ragkit.evaluation import exporting
+    from ragkit.evaluation.comparing import compare
+    from ragkit.evaluation.systems import System
 
     systems = options.systems.split(",")
     _refuse_folders(options.json, options.html)
@@ -139,8 +145,8 @@ def ingest(options: argparse.Namespace) -> int:
     """Plan and fill a kept index, or continue it."""
     from dataclasses import replace
 
-    from ragkit import build_index, load_encoders
-    from ragkit.engines.ingest import plan
+    from ragkit.encoders.variants import load_encoders
+    from ragkit.engines.ingest import build_index, plan
     from ragkit.engines.server_options import ServerOptions
 
     if options.where == ":memory:":
@@ -205,8 +211,8 @@ def bench(options: argparse.Namespace) -> int:
     """Print a bench's table, and write it as JSON if asked."""
     from importlib import import_module
 
-    from ragkit import load_dataset
     from ragkit.bench.race import machine
+    from ragkit.datasets.dataset import load_dataset
     from ragkit.display.tables import table
 
     bench = getattr(import_module(f"ragkit.bench.{options.what}"), f"bench_{options.what}")
@@ -253,8 +259,9 @@ def prefetch(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Compare on the movies and on SciFact, and write the report."""
-    from ragkit import compare, load_beir, load_movies
+    from ragkit.datasets.dataset import load_beir, load_movies
     from ragkit.display.report import render
+    from ragkit.evaluation.comparing import compare
 
     pairs = []
     for dataset, systems in ((load_movies(), DEMO_MOVIES), (load_beir("scifact"), DEMO_MOVIES[:3])):

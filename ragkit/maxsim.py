@@ -10,7 +10,7 @@ from ragkit.html_table import html_table
 _SHOWN = 8  # query rows that a notebook shows, of the largest similarity
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class MaxSim:
     """One query against one document.
 

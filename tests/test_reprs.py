@@ -123,6 +123,7 @@ def test_maxsims_table_and_its_last_line_add_up_to_the_score(rng):
     page = Page(result._repr_html_())
     rows = [[cell["text"] for cell in page.cells[i : i + 3]] for i in range(3, len(page.cells), 3)]
     assert len(rows) == 8 and all(int(best) == result.best[int(query)] for query, best, _ in rows)
+    assert [int(query) for query, *_ in rows] == np.argsort(-result.contributions)[:8].tolist()
     rest = float(page.words.split("more query rows add ")[1].split()[0].rstrip("."))
     assert sum(float(value) for *_, value in rows) + rest == pytest.approx(result.score, abs=0.01)
 

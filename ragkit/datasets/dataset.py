@@ -15,7 +15,7 @@ from ragkit.html_table import html_table
 from ragkit.paths import data_dir
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True)
 class Dataset:
     """A test collection: what is searched, what is asked, and what is relevant.
 

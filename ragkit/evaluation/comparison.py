@@ -29,7 +29,7 @@ class Cost:
     memory_bytes: float = float("nan")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class SystemResult:
     """One system's quality, per query, beside what it costs.
 
@@ -51,7 +51,7 @@ class SystemResult:
         return f"SystemResult of {shorten(self.system, 60)!r}: {len(self.values):,} queries, {means}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Systems on one collection, the same queries and judgments for all; the first is the baseline.
 

@@ -60,7 +60,7 @@ class System:
         return first if self.rerank is None or self.rerank in RESCORERS else (*first, self.rerank)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Run:
     """What one system returned.
 
