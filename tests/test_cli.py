@@ -231,6 +231,7 @@ def test_import_without_a_file_asks_for_it(arguments, tmp_path, capsys):
 def test_a_tilde_in_a_path_is_the_home_folder(pets, a_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where a path that is not expanded would be made
     assert main(["ingest", "~/pets", "--where", "~/index", "--vectors", "dense"]) == 0
     outputs = ["--json=~/c.json", "--html=~/c.html", "--export=~/runs", "--run=theirs=~/theirs.txt"]
     assert main(["compare", "~/pets", "--systems", "dense", "--where=~/index", *outputs]) == 0
@@ -246,6 +247,7 @@ def test_a_tilde_in_a_path_is_the_home_folder(pets, a_run, tmp_path, monkeypatch
 def test_a_tilde_is_the_home_folder_in_python_and_in_variables_too(pets, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where a path that is not expanded would be made
     dataset = ragkit.load_beir("~/pets")
     assert dataset == ragkit.load_beir(pets)
     monkeypatch.setenv("QDRANT_URL", "~/from-a-variable")

@@ -142,6 +142,22 @@ def test_a_notebook_can_be_saved_whatever_a_text_holds():
     json.dumps(html_table(HALF, HALF, [{HALF: HALF}], [HALF]), ensure_ascii=False).encode("utf8")
 
 
+@pytest.mark.parametrize("ground", ["rgb(255, 255, 255)", "rgb(17, 17, 17)"])
+def test_a_browser_runs_nothing_and_shows_the_ink_of_the_page(browser, ground):
+    page = browser.new_page(viewport={"width": 900, "height": 600})
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    ink = "rgb(0, 0, 0)" if ground == "rgb(255, 255, 255)" else "rgb(240, 240, 240)"
+    tables = "".join(value._repr_html_() for value in hostile().values())
+    page.set_content(f"<body style='background: {ground}; color: {ink}'>{tables}</body>")
+    cells = page.locator(".ragkit-table th, .ragkit-table td, .ragkit-table b, .ragkit-table small")
+    assert cells.count() > 30
+    look = "cells => [...new Set(cells.map(c => getComputedStyle(c).color + getComputedStyle(c).backgroundColor))]"
+    assert cells.evaluate_all(look) == [f"{ink}rgba(0, 0, 0, 0)"]
+    assert page.evaluate("window.hit") is None and not requests
+    page.close()
+
+
 def test_numbers_stand_right_and_words_left():
     page = Page(html_table("t", "", [{"a": "x", "b": 1, "c": 0.5}, {"a": "y", "b": 2, "c": float("nan")}]))
     sides = [cell["style"].removeprefix("text-align: ") for cell in page.cells]
