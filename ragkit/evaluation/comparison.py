@@ -140,6 +140,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         frame = self.table()
         rows = frame[["system", *self.measures]].to_dict("records")
+        rows = [row | {"system": shorten(row["system"], 60)} for row in rows]
         for column, title in (("p50_ms", "ms a query (p50)"), ("bytes_per_document", "bytes a document")):
             if not frame[column].isna().all():
                 for row, value in zip(rows, frame[column], strict=True):
