@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ragkit.vectors import VectorSpec as VectorSpec
 
 __version__ = "0.1.0"
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, _, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "course.checking": ["check"],
@@ -70,3 +70,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     },
 )
 __all__ += ["MaxSim", "maxsim"]
+
+
+def __dir__() -> list[str]:
+    """The public names, for whoever types `ragkit.` and a tab."""
+    return sorted(__all__)

@@ -1,12 +1,14 @@
 """The command line, `ragkit` or `python -m ragkit`: doctor, search, compare, ingest, import, bench, prefetch, demo."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Literal
 
-from ragkit import commands
+from ragkit import __version__, commands
 from ragkit.datasets.characters import checked_text
 from ragkit.errors import RagkitError
 
@@ -17,27 +19,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for argument in arguments:
             checked_text(argument, f"the argument {argument!r}")
-        options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
-        return options.command(options)
+        options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments, stdout=sys.stdout))
+        # Where the result itself goes to standard output, everything else that is printed stands aside.
+        aside = redirect_stdout(sys.stderr) if getattr(options, "json", None) == commands.STDOUT else nullcontext()
+        with aside:
+            status = options.command(options)
+        sys.stdout.flush()
+        return status
     except RagkitError as error:
         print(f"ragkit: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read what was printed, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return 141
+    except OSError as error:  # whatever no command expected of a disk or a network
+        print(f"ragkit: {_told(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ragkit: interrupted; what was encoded so far is in the cache", file=sys.stderr)
         return 130
 
 
+def _told(error: OSError) -> str:
+    """Return what the system says, in one line that names the path, if it names one.
+
+    >>> _told(PermissionError(13, "Permission denied", "/etc/shadow"))
+    '/etc/shadow: Permission denied'
+    """
+    told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return " ".join(told.split()) or type(error).__name__
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ragkit", description="Late-interaction retrieval, compared honestly."
-    )
+    parser = argparse.ArgumentParser(prog="ragkit", description="Late-interaction retrieval, compared honestly.")
+    parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     doctor = parsers.add_parser("doctor", help="what is installed, which models and data are in reach")
     doctor.set_defaults(command=commands.doctor)
 
-    search = parsers.add_parser("search", help="one query against a collection")
-    _collection(search)
+    search = parsers.add_parser("search", help="one query against a dataset")
+    _dataset(search)
     search.add_argument("query", metavar="QUERY")
     search.add_argument(
         "--system", default="colbert", metavar="S", help="dense, colbert, dense+colbert, … (default: colbert)"
@@ -45,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--limit", type=_positive, default=10, metavar="K", help="documents to show (default: 10)")
     search.set_defaults(command=commands.search)
 
-    compare = parsers.add_parser("compare", help="systems side by side on a judged collection")
-    _collection(compare)
+    compare = parsers.add_parser("compare", help="systems side by side on a judged dataset")
+    _dataset(compare)
     compare.add_argument(
         "--systems",
         default="dense,colbert,dense+colbert",
@@ -59,13 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--order", choices=["score", "rank"], default="score", help="what orders another's run (default: score)"
     )
-    compare.add_argument("--export", type=Path, metavar="DIR", help="write every run, and the qrels, as TREC files")
-    compare.add_argument("--html", type=Path, metavar="F", help="write a self-contained report")
+    compare.add_argument("--export", type=_path, metavar="DIR", help="write every run, and the qrels, as TREC files")
+    compare.add_argument("--html", type=_path, metavar="F", help="write a self-contained report")
     compare.set_defaults(command=commands.compare)
 
-    ingest = parsers.add_parser("ingest", help="index a collection in a place that is kept")
-    _collection(ingest, searched=False)
-    ingest.add_argument("--where", required=True, metavar="WHERE", help="a folder (Qdrant Edge) or the URL of a server")
+    ingest = parsers.add_parser("ingest", help="index a dataset in a place that is kept")
+    _dataset(ingest, searched=False)
+    ingest.add_argument(
+        "--where", type=_place, required=True, metavar="WHERE", help="a folder (Qdrant Edge) or the URL of a server"
+    )
     ingest.add_argument(
         "--vectors", default="dense,colbert", metavar="V,V,…", help="such as dense,colbert-pool3-turbo8,muvera-binary"
     )
@@ -74,16 +98,20 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--recreate", action="store_true", help="delete a collection of that name on the server first")
     ingest.set_defaults(command=commands.ingest)
 
-    imports = parsers.add_parser("import", help="a file of rows, or a folder of texts, as a collection to be judged")
-    imports.add_argument(
+    imports = parsers.add_parser("import", help="a file of rows, or a folder of texts, as a dataset to be judged")
+    source = imports.add_argument(
         "source",
+        type=_place,
         metavar="FILE|FOLDER",
         help="rows (CSV, TSV, JSON Lines, these perhaps as .gz; Parquet), or .txt and .md files: one document each",
     )
-    imports.add_argument("--text", nargs="+", default=[], metavar="COL", help="the columns that hold the text")
+    source.required = False  # after `--text COL` it is taken for another column: see commands.import_
+    imports.add_argument(
+        "--text", nargs="+", action="append", default=[], metavar="COL", help="a column of the text; as often as needed"
+    )
     imports.add_argument("--title", metavar="COL", help="the column of titles (default: none)")
     imports.add_argument("--id", metavar="COL", help="the column of ids (default: rows are numbered)")
-    imports.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to make")
+    imports.add_argument("--to", type=_path, required=True, metavar="DIR", help="the folder to make")
     imports.add_argument("--delimiter", metavar="C", help="between fields, such as ; or tab (default: by the header)")
     imports.add_argument("--encoding", metavar="E", help="such as cp1252 (default: by the file's mark, else UTF-8)")
     imports.add_argument(
@@ -96,20 +124,23 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = parsers.add_parser("bench", help="speed beside its rivals, in one run")
     bench.add_argument("what", choices=["embed", "search", "index", "scale"])
-    bench.add_argument("collection", nargs="?", default="scifact", metavar="COLLECTION", help="default: scifact, whole")
+    bench.add_argument(
+        "dataset", nargs="?", type=_place, default="scifact", metavar="DATASET", help="default: scifact, whole"
+    )
     bench.add_argument("--docs", type=_docs, default="all", metavar="N", help="documents (default: all)")
     bench.add_argument("--split", default="test", help="qrels to use (default: test)")
     bench.add_argument("--rounds", type=_positive, metavar="N", help="interleaved repeats (default: the bench's own)")
     bench.add_argument("--sizes", type=_sizes, metavar="N,N,…", help="scale: numbers of documents")
-    bench.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
+    _json(bench)
     bench.set_defaults(command=commands.bench)
 
     prefetch = parsers.add_parser("prefetch", help="fill a folder with all that works without a network; or check one")
     prefetch.set_defaults(command=commands.prefetch)
     to = prefetch.add_mutually_exclusive_group(required=True)
-    to.add_argument("--to", type=Path, metavar="DIR", help="the folder; later: RAGKIT_MIRROR=DIR make lab")
-    to.add_argument("--check", type=Path, metavar="DIR", help="say which of its files are missing or damaged")
-    prefetch.add_argument("--collections", default="movies,scifact", metavar="C,C,…", help="default: movies,scifact")
+    to.add_argument("--to", type=_path, metavar="DIR", help="the folder; later: RAGKIT_MIRROR=DIR make lab")
+    to.add_argument("--check", type=_path, metavar="DIR", help="say which of its files are missing or damaged")
+    prefetch.add_argument("--datasets", default="movies,scifact", metavar="D,D,…", help="default: movies,scifact")
+    prefetch.add_argument("--collections", dest="datasets", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     prefetch.add_argument("--docs", type=_docs, metavar="N", help="documents whose embeddings come along, or 'all'")
     prefetch.add_argument("--vectors", default="dense,colbert", metavar="V,V,…", help="whose embeddings come along")
     prefetch.add_argument("--models", default="", metavar="M,M,…", help="FastEmbed models beside the embedded ones")
@@ -122,13 +153,18 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     demo = parsers.add_parser("demo", help="the comparison on the movies and on SciFact, as one report")
-    demo.add_argument("--html", type=Path, default=Path("build/report.html"), metavar="F")
+    demo.add_argument("--html", type=_path, default=Path("build/report.html"), metavar="F")
     demo.set_defaults(command=commands.demo)
     return parser
 
 
-def _collection(parser: argparse.ArgumentParser, searched: bool = True) -> None:
-    parser.add_argument("collection", metavar="COLLECTION", help="movies, scifact, or a folder with BEIR's layout")
+def _dataset(parser: argparse.ArgumentParser, searched: bool = True) -> None:
+    parser.add_argument(
+        "dataset",
+        type=_place,
+        metavar="DATASET",
+        help="movies, scifact or another name of BEIR's, irds:NAME, or a folder with BEIR's layout",
+    )
     parser.add_argument(
         "--docs", type=_docs, metavar="N", help="documents: a number or 'all' (default: 1000 for scifact, else all)"
     )
@@ -139,10 +175,26 @@ def _collection(parser: argparse.ArgumentParser, searched: bool = True) -> None:
         )
         parser.add_argument(
             "--where",
+            type=_place,
             metavar="WHERE",
             help="':memory:', a folder (Qdrant Edge) or a URL (default: QDRANT_URL, else Edge)",
         )
-        parser.add_argument("--json", type=Path, metavar="F", help="write the result as JSON")
+        _json(parser)
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=_path, metavar="F", help="write the result as JSON; - to standard output")
+
+
+def _place(text: str) -> str:
+    """Return a name, an address or a path, where a path may begin with ~."""
+    return os.path.expanduser(text)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got ''")
+    return Path(_place(text))
 
 
 def _positive(text: str) -> int:

@@ -1,12 +1,21 @@
-"""What each command of `python -m ragkit` does with its options; returns the exit status."""
+"""What each command of `python -m ragkit` does with its options; returns the exit status.
+
+Results are written before they are printed, so that nothing is lost to a terminal.
+"""
 
 import argparse
 import json
+import os
 import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from ragkit.errors import RagkitError
 from ragkit.files import write_text
 
+STDOUT = Path("-")  # of --json: standard output in place of a file
 DEMO_MOVIES = ("dense", "colbert", "dense+colbert", "tokens")
 
 
@@ -22,19 +31,23 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _to_search(options: argparse.Namespace):
-    """Return the collection; a whole folder is searched before anything in it is judged, too."""
-    from ragkit import load_dataset, load_unjudged
+    """Return the dataset; a whole folder is searched before anything in it is judged, too."""
     from ragkit.datasets import layout
+    from ragkit.datasets.dataset import load_dataset
+    from ragkit.datasets.importing import load_unjudged
 
-    if options.docs is None and layout.find(options.collection, "corpus"):
-        return load_unjudged(options.collection)
-    return load_dataset(options.collection, options.docs, options.split)
+    if options.docs is None and layout.find(options.dataset, "corpus"):
+        return load_unjudged(options.dataset)
+    return load_dataset(options.dataset, options.docs, options.split)
 
 
 def search(options: argparse.Namespace) -> int:
     """Print what one query finds, and write it as JSON if asked."""
-    from ragkit import Retriever, System, build_index, load_encoders
     from ragkit.display import tables
+    from ragkit.encoders.variants import load_encoders
+    from ragkit.engines.ingest import build_index
+    from ragkit.evaluation.retriever import Retriever
+    from ragkit.evaluation.systems import System
 
     system = System.parse(options.system)
     dataset = _to_search(options)
@@ -42,59 +55,107 @@ def search(options: argparse.Namespace) -> int:
     index, _ = build_index(dataset, encoders, options.where)
     with index:
         hits = Retriever(index, encoders, system, options.depth, options.limit).search(options.query)
-    print(tables.hits(hits, dataset.documents))
     if options.json:
-        titles = dict(zip(dataset.documents["doc_id"], dataset.documents["title"], strict=True))
-        rows = [{"rank": i, "doc_id": d, "title": titles[d], "score": score} for i, (d, score) in enumerate(hits, 1)]
+        known = dataset.documents.set_index("doc_id")
+        rows = [
+            {"rank": rank, "doc_id": doc_id, **known.loc[doc_id, ["title", "text"]], "score": score}
+            for rank, (doc_id, score) in enumerate(hits, 1)
+        ]
         result = {"collection": dataset.name, "query": options.query, "system": system.name, "results": rows}
-        write_text(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        _write_json(options, result)
+    print(tables.hits(hits, dataset.documents))
     return 0
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Print systems side by side on a judged collection, and write what was asked for."""
-    from ragkit import compare, load_dataset
-    from ragkit.datasets import trec
+    """Print systems side by side on a judged dataset, and write what was asked for."""
+    from ragkit.datasets.dataset import load_dataset
+    from ragkit.display.report import render
+    from ragkit.evaluation import exporting
+    from ragkit.evaluation.comparing import compare
+    from ragkit.evaluation.systems import System
 
-    dataset = load_dataset(options.collection, options.docs, options.split)
-    runs = dict(_named_run(text, options.order) for text in options.run)
-    comparison = compare(dataset, options.systems.split(","), options.depth, options.where, runs=runs)
-    comparison.config["command"] = "python -m ragkit " + shlex.join(options.arguments)
-    _print(comparison)
+    systems = options.systems.split(",")
+    _refuse_folders(options.json, options.html)
+    runs = _named_runs(options.run, options.order)
     if options.export:
-        for system in comparison.systems:
-            name = system.system.replace("→", "+")
-            trec.write_run(system.results, options.export / f"{name}.run", name)
-        trec.write_qrels(dataset.qrels, options.export / "qrels.txt")
-    if options.json:
-        write_text(options.json, json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        exporting.check_names([*(System.parse(text).name for text in systems), *runs])
+    dataset = load_dataset(options.dataset, options.docs, options.split)
+    if options.export:
+        try:
+            exporting.check_ids(dataset, runs, options.export)
+        except RagkitError as error:
+            if not (options.json or options.html):
+                raise
+            print(f"ragkit: nothing will be exported, since {error}", file=sys.stderr)
+    comparison = compare(dataset, systems, options.depth, options.where, runs=runs)
+    comparison.config["command"] = "python -m ragkit " + shlex.join(options.arguments)
+    writes: list[Callable[[], Any]] = []
     if options.html:
-        from ragkit.display.report import render
-
-        write_text(options.html, render([(dataset, comparison)]) + "\n")
+        writes.append(lambda: write_text(options.html, render([(dataset, comparison)]) + "\n"))
+    if options.export:
+        writes.append(lambda: exporting.export(dataset, comparison, options.export))
+    if options.json:
+        writes.append(lambda: _write_json(options, comparison.to_dict()))
+    failures = _failures(writes)
+    _print(comparison)
+    if failures:
+        raise RagkitError(" ".join(map(str, failures)))
+    if options.html:
         print(f"Report: {options.html}")
     return 0
 
 
-def _named_run(text: str, order: str):
+def _refuse_folders(*paths: Path | None) -> None:
+    """Raise RagkitError, before any work, for a folder where a file is to be written."""
+    for path in paths:
+        if path is not None and path.is_dir():
+            raise RagkitError(f"{path} is a folder; expected the name of a file to write.")
+
+
+def _failures(writes: Sequence[Callable[[], Any]]) -> list[RagkitError | OSError]:
+    """Call each, whether others fail or not, and return what failed."""
+    failures: list[RagkitError | OSError] = []
+    for write in writes:
+        try:
+            write()
+        except BrokenPipeError:  # nobody reads standard output any more
+            raise
+        except (RagkitError, OSError) as error:
+            failures.append(error)
+    return failures
+
+
+def _named_runs(texts: Sequence[str], order: str) -> dict[str, Any]:
+    """Return the runs of NAME=FILE by name."""
     from ragkit.datasets import trec
 
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise RagkitError(f"--run {text!r}: expected NAME=FILE, such as --run bm25-anserini=run.txt.")
-    return name, trec.read_run(path, order)
+    paths: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise RagkitError(f"--run {text!r}: expected NAME=FILE, such as --run bm25-anserini=run.txt.")
+        if name in paths:
+            raise RagkitError(f"--run {text!r}: another run is called {name!r} already; give one another name.")
+        paths[name] = path
+    return {name: trec.read_run(os.path.expanduser(path), order) for name, path in paths.items()}
 
 
 def ingest(options: argparse.Namespace) -> int:
     """Plan and fill a kept index, or continue it."""
     from dataclasses import replace
 
-    from ragkit import build_index, load_encoders
-    from ragkit.engines.ingest import plan
+    from ragkit.encoders.variants import load_encoders
+    from ragkit.engines.ingest import build_index, plan
     from ragkit.engines.server_options import ServerOptions
 
     if options.where == ":memory:":
         raise RagkitError("':memory:' keeps nothing; name a folder or the URL of a server.")
+    if options.recreate and not options.where.startswith(("http://", "https://")):
+        raise RagkitError(
+            f"--recreate deletes a collection on a server, and {options.where} is a folder: delete it yourself, or "
+            "choose another."
+        )
     dataset = _to_search(options)
     encoders = load_encoders(options.vectors.split(","))
     print(plan(dataset, encoders, options.where), flush=True)
@@ -114,11 +175,12 @@ def ingest(options: argparse.Namespace) -> int:
 
 
 def import_(options: argparse.Namespace) -> int:
-    """Make a collection of a file of rows or a folder of texts."""
+    """Make a dataset of a file of rows or a folder of texts."""
     from ragkit.datasets.importing import read_documents, write_dataset
 
+    source, text = _source_and_columns(options.source, options.text)
     documents, notes = read_documents(
-        options.source, options.text, options.title, options.id, options.delimiter, options.encoding, options.quoting
+        source, text, options.title, options.id, options.delimiter, options.encoding, options.quoting
     )
     write_dataset(documents, options.to)
     print(f"{len(documents):,} documents in {options.to}", *(f"Note: {note}." for note in notes), sep="\n")
@@ -126,16 +188,36 @@ def import_(options: argparse.Namespace) -> int:
     return 0
 
 
+def _source_and_columns(source: str | None, groups: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
+    """Return what to import, and the columns of the text, of what stood after each --text.
+
+    --text takes as many columns as follow it, and so the file too, where that comes last: it is given back.
+
+    >>> _source_and_columns(None, [["title", "body", "faq.csv"]])
+    ('faq.csv', ['title', 'body'])
+    >>> _source_and_columns("faq.csv", [["title"], ["body"]])
+    ('faq.csv', ['title', 'body'])
+    """
+    columns = [list(group) for group in groups]
+    if source is None:
+        longer = [group for group in columns if len(group) > 1]
+        if len(longer) != 1:
+            raise RagkitError("import: which file or folder? Name it before --text.")
+        source = os.path.expanduser(longer[0].pop())
+    return source, [column for group in columns for column in group]
+
+
 def bench(options: argparse.Namespace) -> int:
     """Print a bench's table, and write it as JSON if asked."""
     from importlib import import_module
 
-    from ragkit import load_dataset
     from ragkit.bench.race import machine
+    from ragkit.datasets.dataset import load_dataset
     from ragkit.display.tables import table
 
     bench = getattr(import_module(f"ragkit.bench.{options.what}"), f"bench_{options.what}")
-    dataset = load_dataset(options.collection, options.docs, options.split)
+    _refuse_folders(options.json)
+    dataset = load_dataset(options.dataset, options.docs, options.split)
     settings = {"rounds": options.rounds} if options.rounds else {}
     if options.sizes:
         if options.what != "scale":
@@ -143,12 +225,12 @@ def bench(options: argparse.Namespace) -> int:
         settings["sizes"] = options.sizes
     rows = bench(dataset, **settings)
     on = machine()
-    print(f"{dataset.name}: {len(dataset.documents):,} documents; " + ", ".join(f"{k} {v}" for k, v in on.items()))
-    print(table(rows))
     if options.json:
         command = "python -m ragkit " + shlex.join(options.arguments)
         result = {"command": command, "collection": dataset.name, "documents": len(dataset.documents), "machine": on}
-        write_text(options.json, json.dumps(result | {"rows": rows}, indent=1, ensure_ascii=False) + "\n")
+        _write_json(options, result | {"rows": rows})
+    print(f"{dataset.name}: {len(dataset.documents):,} documents; " + ", ".join(f"{k} {v}" for k, v in on.items()))
+    print(table(rows))
     return 0
 
 
@@ -163,7 +245,7 @@ def prefetch(options: argparse.Namespace) -> int:
         return 1 if found else 0
     lacking = fill_stick(
         options.to,
-        options.collections.split(","),
+        [os.path.expanduser(name) for name in options.datasets.split(",")],
         [model for model in options.models.split(",") if model],
         [name for name in options.platform or ["this"] if name != "none"],
         options.vectors.split(","),
@@ -177,19 +259,31 @@ def prefetch(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Compare on the movies and on SciFact, and write the report."""
-    from ragkit import compare, load_beir, load_movies
+    from ragkit.datasets.dataset import load_beir, load_movies
     from ragkit.display.report import render
+    from ragkit.evaluation.comparing import compare
 
     pairs = []
     for dataset, systems in ((load_movies(), DEMO_MOVIES), (load_beir("scifact"), DEMO_MOVIES[:3])):
         print(f"Comparing {', '.join(systems)} on {dataset.name} …", flush=True)
         pairs.append((dataset, compare(dataset, systems, separate=False)))  # one index: quicker
+    write_text(options.html, render(pairs) + "\n")
     for _, comparison in pairs:
         print()
         _print(comparison)
-    write_text(options.html, render(pairs) + "\n")
     print(f"\nReport: {options.html}")
     return 0
+
+
+def _write_json(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Write a result to the file that --json names, or to standard output."""
+    from ragkit.evaluation.comparison import without_nan
+
+    if options.json == STDOUT:
+        # Plain ASCII, which no terminal's encoding can refuse.
+        print(json.dumps(without_nan(result), indent=1, allow_nan=False), file=options.stdout)
+    else:
+        write_text(options.json, json.dumps(without_nan(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _print(comparison) -> None:

@@ -27,7 +27,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     ...     Path(f"{folder}/new/note.txt").read_text()
     'done'
     """
-    path = Path(path)
+    path = expanded(path)
     if path.is_dir():
         raise RagkitError(f"{path} is a folder; expected the name of a file to write.")
     with saying(f"{path} cannot be written", "choose another place"):
@@ -43,6 +43,15 @@ def whole(path: str | Path) -> Iterator[Path]:
             stage.unlink(missing_ok=True)
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder in place of a `~` that it begins with.
+
+    >>> expanded("~/notes") == Path.home() / "notes", expanded("a~b").as_posix()
+    (True, 'a~b')
+    """
+    return Path(os.path.expanduser(path))
+
+
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text as UTF-8 with its line ends as they are, whole or not at all; return the path.
 
@@ -50,7 +59,7 @@ def write_text(path: str | Path, text: str) -> Path:
     """
     with whole(path) as stage:
         stage.write_bytes(text.encode("utf8"))
-    return Path(path)
+    return expanded(path)
 
 
 @contextmanager

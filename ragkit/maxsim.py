@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ragkit.errors import RagkitError
+from ragkit.html_table import html_table
+
+_SHOWN = 8  # query rows that a notebook shows, of the largest similarity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MaxSim:
     """One query against one document.
 
@@ -21,6 +24,22 @@ class MaxSim:
     best: np.ndarray
     contributions: np.ndarray
     score: float
+
+    def __repr__(self) -> str:
+        return f"MaxSim {self.score:.3f}: {self._shape()}"
+
+    def _shape(self) -> str:
+        return "{:,} query rows, {:,} document rows".format(*self.similarities.shape)
+
+    def _repr_html_(self) -> str:
+        shown = np.argsort(-self.contributions, kind="stable")[:_SHOWN]
+        rows = [
+            {"query row": str(i), "best document row": str(self.best[i]), "similarity": float(self.contributions[i])}
+            for i in shown
+        ]
+        others = np.delete(self.contributions, shown)
+        notes = [f"{len(others):,} more query rows add {others.sum():.3f}."] if others.size else []
+        return html_table(f"MaxSim {self.score:.3f}", self._shape(), rows, notes)
 
 
 def maxsim(query: np.ndarray, document: np.ndarray) -> MaxSim:

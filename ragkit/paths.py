@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 
 from ragkit.errors import RagkitError
-from ragkit.files import SUMS, read_sums, saying, sha256
+from ragkit.files import SUMS, expanded, read_sums, saying, sha256
 
 _RESTORE = "restore it with: git checkout -- data, or set RAGKIT_DATA to the data/ folder of a full checkout"
 
@@ -17,7 +17,7 @@ def data_dir() -> Path:
 
     It is `data/` of the checkout that ragkit was installed from, or `RAGKIT_DATA`.
     """
-    return Path(os.environ.get("RAGKIT_DATA") or Path(__file__).resolve().parent.parent / "data").expanduser()
+    return expanded(os.environ.get("RAGKIT_DATA") or Path(__file__).resolve().parent.parent / "data")
 
 
 def shipped(name: str) -> Path:
@@ -56,7 +56,7 @@ def cache_dir() -> Path:
 
     It is `RAGKIT_CACHE`, or the platform's user cache folder. Raises RagkitError if it cannot be made.
     """
-    path = Path(os.environ.get("RAGKIT_CACHE") or platformdirs.user_cache_dir("ragkit")).expanduser()
+    path = expanded(os.environ.get("RAGKIT_CACHE") or platformdirs.user_cache_dir("ragkit"))
     with saying(f"The cache folder {path} cannot be made", "set RAGKIT_CACHE to a folder that can be written to"):
         path.mkdir(parents=True, exist_ok=True)
     return path

@@ -1,6 +1,7 @@
-"""Collections with queries and judgments, in ir-measures' own column names."""
+"""Datasets: documents, queries and judgments, in ir-measures' own column names."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Literal
 
 import pandas as pd
 
-from ragkit.datasets import beir, fitting, irds, layout, readers
+from ragkit.datasets import beir, fitting, frames, irds, layout, readers
 from ragkit.datasets.fitting import Unanswerable
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shorten
+from ragkit.html_table import html_table
 from ragkit.paths import shipped
 
 
@@ -21,6 +23,7 @@ class Dataset:
     documents: doc_id, title, text (all str); queries: query_id, text, kind (all str; kind may be "");
     qrels: query_id, doc_id, relevance (int). with_titles: whether a document is embedded as
     "title text", as BEIR does, or as its text alone. notes: what was left out or is unusual.
+    Two are equal if all that is the same; the tables' indexes and dtypes do not count.
     """
 
     name: str
@@ -29,6 +32,66 @@ class Dataset:
     qrels: pd.DataFrame
     with_titles: bool = True
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_frames(
+        cls,
+        documents: pd.DataFrame,
+        queries: pd.DataFrame,
+        qrels: pd.DataFrame,
+        name: str = "mine",
+        with_titles: bool = True,
+    ) -> "Dataset":
+        """Return a dataset made of three DataFrames, held to the rules that files are held to.
+
+        documents: doc_id, text and perhaps title; queries: query_id, text and perhaps kind; qrels: query_id, doc_id,
+        relevance. Further columns and the indexes are ignored; whole numbers as ids become text. Queries without a
+        judgment are left out, and counted in `notes`. name: names its index on a server, so it has no slash. Raises
+        RagkitError, naming the row, for a missing column or value (NaN), a text that is none, an id that is there
+        twice, and a judgment that files could not hold; and for a judged query that is empty, and judgments whose query
+        or document is not there.
+
+        >>> documents = pd.DataFrame({"doc_id": [1, 2], "text": ["a red fish", "a blue bird"]})
+        >>> queries = pd.DataFrame({"query_id": ["q"], "text": ["fish"]})
+        >>> qrels = pd.DataFrame({"query_id": ["q"], "doc_id": [1], "relevance": [1]})
+        >>> Dataset.from_frames(documents, queries, qrels, name="pets")
+        Dataset 'pets': 2 documents, 1 queries, 1 judgments
+        """
+        if not isinstance(name, str) or not name.strip() or any(c in "/\\" or not c.isprintable() for c in name):
+            raise RagkitError(f"name: expected a text without slashes and line breaks, such as 'pets'; got {name!r}.")
+        texts, evaluated, judged, notes = frames.read(documents, queries, qrels)
+        return cls(name, texts, evaluated, judged, with_titles, (*notes, *_empty(texts)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Dataset):
+            return NotImplemented
+        mine, theirs = ((d.name, d.with_titles, tuple(d.notes)) for d in (self, other))
+        tables = ((self.documents, other.documents), (self.queries, other.queries), (self.qrels, other.qrels))
+        return mine == theirs and all(_values(own).equals(_values(others)) for own, others in tables)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.with_titles, tuple(self.notes)))
+
+    def __repr__(self) -> str:
+        return f"Dataset {shorten(self.name, 60)!r}: {self._counts()}"
+
+    def _counts(self) -> str:
+        return f"{len(self.documents):,} documents, {len(self.queries):,} queries, {len(self.qrels):,} judgments"
+
+    def _repr_html_(self) -> str:
+        grades = self.qrels["relevance"].value_counts().sort_index()
+        rows = [
+            {
+                "": "documents",
+                "rows": len(self.documents),
+                "content": _first(self.documents, "doc_id", "title", "text"),
+            },
+            {"": "queries", "rows": len(self.queries), "content": _first(self.queries, "query_id", "text")},
+            {"": "judgments", "rows": len(self.qrels)}
+            | {"content": ", ".join(f"{count:,} of relevance {grade}" for grade, count in grades.items())},
+        ]
+        embedded = "title and text are embedded" if self.with_titles else "the text is embedded, the title is not"
+        return html_table(f"Dataset {self.name}", embedded, rows, [f"Note: {note}." for note in self.notes])
 
     @property
     def passages(self) -> list[str]:
@@ -79,7 +142,7 @@ def load_beir(
 
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
     """
-    folder, name, manifest = beir.locate(source)
+    folder, name, manifest = beir.locate(os.path.expanduser(source))
     found = layout.read(folder, split)
     documents, all_queries, qrels, notes = found.documents, found.queries, found.qrels, list(found.notes)
     if manifest:
@@ -100,10 +163,7 @@ def load_beir(
         if (fixed.get("documents"), fixed.get("split")) == (docs, split):
             assert set(fixed["doc_ids"]) == set(documents["doc_id"]), "the manifest's ids are not the rule's"
         notes.append(f"a subset of {docs:,} documents: scores are higher than on the whole collection")
-    empty = (documents["title"].str.strip() + documents["text"].str.strip() == "").sum()
-    if empty:
-        notes.append(f"{empty} documents are empty; they are kept, and their vectors mean nothing")
-    return Dataset(name, documents, queries, qrels, notes=tuple(notes))
+    return Dataset(name, documents, queries, qrels, notes=(*notes, *_empty(documents)))
 
 
 def load_irds(name: str, docs: int | Literal["all"] | None = None, unanswerable: Unanswerable = "zero") -> Dataset:
@@ -161,3 +221,22 @@ def _subset(documents: pd.DataFrame, judged: set[str], docs: int) -> pd.DataFram
     others = (i for i in documents["doc_id"] if i not in judged)
     keep = judged | smallest_hashes(others, docs - len(judged))
     return documents[documents["doc_id"].isin(keep)].reset_index(drop=True)
+
+
+def _empty(documents: pd.DataFrame) -> list[str]:
+    """Return a note that counts the documents without a text, if there are any."""
+    empty = (documents["title"].str.strip() + documents["text"].str.strip() == "").sum()
+    return [f"{empty} documents are empty; they are kept, and their vectors mean nothing"] if empty else []
+
+
+def _values(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.reset_index(drop=True).astype(object)
+
+
+def _first(frame: pd.DataFrame, id_name: str, *texts: str) -> str:
+    """Return the id of the first row and how its text begins, as an example."""
+    if frame.empty:
+        return "none"
+    row = frame.iloc[0]
+    words = " – ".join(text for text in (" ".join(str(row[name]).split()) for name in texts) if text)
+    return f"such as {row[id_name]}: {shorten(words, 90)}"

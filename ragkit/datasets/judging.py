@@ -65,6 +65,9 @@ class Judgments:
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
+    def __repr__(self) -> str:
+        return f"Judgments in {self.path}"
+
     def record(self, query_id: str, doc_id: str, relevance: int) -> None:
         """Append one judgment. Raises RagkitError for a relevance other than 0, 1 or 2, or an id that is no text."""
         if relevance not in GRADES or isinstance(relevance, bool):

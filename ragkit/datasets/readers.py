@@ -1,7 +1,7 @@
 """The files of a collection, one by one: its corpus, queries and qrels, read as their owners meant them or refused."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,17 @@ _ID = {
 
 
 def _read_texts(path: Path, id_name: str, none: bool = False) -> pd.DataFrame:
-    """Read the id, `text` and, where there are, `title` and `metadata.kind`; ignore other fields."""
     found = read_records(path)
     if not found.rows and not none:
         raise RagkitError(f"{path}: the file is empty.")
+    return texts_of(found, id_name)
+
+
+def texts_of(found: Records, id_name: str) -> pd.DataFrame:
+    """Return the id of each row, `text` and, where there are, `title` and `metadata.kind`; ignore other fields.
+
+    Raises RagkitError, naming the row, as read_corpus does.
+    """
     key_name = next((name for name in _ID[id_name] if name in found.columns), "_id")
     table: dict[str, dict] = {}
     for number, row in found.rows:
@@ -93,6 +100,18 @@ def read_judgments(path: Path) -> tuple[pd.DataFrame, list[str]]:
     path = Path(path)
     notes: list[str] = []
     found = _of_records(read_records(path), notes) if is_parquet(path) or is_jsonl(path) else _of_lines(path, notes)
+    return _table(found), notes
+
+
+def judgments_of(found: Records) -> pd.DataFrame:
+    """Return query_id, doc_id, relevance of rows. Raises RagkitError, naming the row, as read_judgments does."""
+    return _table(_of_records(found, []))
+
+
+Judgment = tuple[str, str, str, int]  # where it stands, query_id, doc_id, relevance
+
+
+def _table(found: Iterable[Judgment]) -> pd.DataFrame:
     rows: dict[tuple[str, str], int] = {}
     for where, query_id, doc_id, relevance in found:
         if rows.setdefault((query_id, doc_id), relevance) != relevance:
@@ -100,10 +119,7 @@ def read_judgments(path: Path) -> tuple[pd.DataFrame, list[str]]:
     query_ids, doc_ids = ([key[i] for key in rows] for i in (0, 1))
     relevance = pd.Series(list(rows.values()), dtype=int)
     ids = pd.DataFrame({"query_id": query_ids, "doc_id": doc_ids}, dtype=None if rows else str)
-    return ids.assign(relevance=relevance), notes
-
-
-Judgment = tuple[str, str, str, int]  # where it stands, query_id, doc_id, relevance
+    return ids.assign(relevance=relevance)
 
 
 def _of_records(found: Records, notes: list[str]) -> Iterator[Judgment]:

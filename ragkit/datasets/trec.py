@@ -94,6 +94,12 @@ def order_notes(run: pd.DataFrame) -> tuple[str, ...]:
     return _notes(ranked, dict(zip(keys, ranks, strict=True)), "score")
 
 
+def check_ids(path: str | Path, name: str, ids: Iterable[str]) -> None:
+    """Raise RagkitError for an id that a TREC file at `path` cannot hold, before there is anything to write."""
+    for value in ids:
+        _token(path, name, value)
+
+
 def write_qrels(qrels: pd.DataFrame, path: str | Path) -> None:
     """Write query_id, doc_id, relevance as a TREC judgment file, whole or not at all, in the order given.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from ragkit.errors import shorten
 from ragkit.evaluation.comparison import Comparison
 from ragkit.evaluation.measures import JUDGED
 from ragkit.evaluation.systems import Run
@@ -127,8 +128,12 @@ def p_value(value: float) -> str:
 
 
 def hits(found: Hits, documents: pd.DataFrame, relevance: Mapping[str, int] | None = None) -> str:
-    """Return what `Retriever.search` found, with titles and, if given, each document's relevance."""
-    titles = documents.set_index("doc_id")["title"]
+    """Return what `Retriever.search` found, with titles and, if given, each document's relevance.
+
+    A document without a title has the beginning of its text there.
+    """
+    known = documents.set_index("doc_id")
+    titles = {i: known["title"][i] or shorten(" ".join(known["text"][i].split()), 60) for i, _ in found}
     rows = [
         {"rank": rank, "doc_id": doc_id, "title": titles[doc_id], "score": float(score)}
         for rank, (doc_id, score) in enumerate(found, 1)

@@ -18,6 +18,7 @@ from ragkit.engines.index import Index
 from ragkit.engines.opening import open_index
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError
+from ragkit.files import expanded
 from ragkit.paths import cache_dir
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Vector
 
@@ -110,7 +111,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         kept += replace(spec.storage, quantization=None).bytes_per_row(encoder.dim) * sum(rows)
         small += searched if spec.storage.quantization or not spec.storage.on_disk else 0
         kept += searched if spec.storage.quantization else 0
-    folder = None if remote or local else Path(where) if where is not None else cache_dir() / "edge"
+    folder = None if remote or local else expanded(where) if where is not None else cache_dir() / "edge"
     return Plan(
         documents=len(doc_ids),
         floats=floats,

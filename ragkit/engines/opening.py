@@ -9,6 +9,7 @@ from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError
+from ragkit.files import expanded
 from ragkit.paths import cache_dir
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
 
@@ -48,7 +49,7 @@ def open_index(
         return _client_index(where, vectors, name, content, options)
     if re.fullmatch(r"[\w.-]+:\d+/?", where):
         raise RagkitError(f"{where!r} is neither a URL nor a folder; did you mean 'http://{where}'?")
-    return EdgeIndex(Path(where), vectors, content)
+    return EdgeIndex(expanded(where), vectors, content)
 
 
 def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str, options) -> Index:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shorten
 from ragkit.evaluation import statistics
 from ragkit.evaluation.measures import JUDGED, MEASURES, per_query
 from ragkit.evaluation.systems import Run, is_oracle
+from ragkit.html_table import html_table
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Cost:
     memory_bytes: float = float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SystemResult:
     """One system's quality, per query, beside what it costs.
 
@@ -54,8 +55,12 @@ class SystemResult:
     def means(self) -> pd.Series:
         return self.values.mean()
 
+    def __repr__(self) -> str:
+        means = ", ".join(f"{measure} {mean:.3f}" for measure, mean in self.means.items())
+        return f"SystemResult of {shorten(self.system, 60)!r}: {len(self.values):,} queries, {means}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Systems on one collection, the same queries and judgments for all; the first is the baseline.
 
@@ -137,6 +142,25 @@ class Comparison:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def __repr__(self) -> str:
+        means = self.table()[self.measures].set_axis([shorten(system.system, 40) for system in self.systems])
+        table = means.to_string(float_format="{:.3f}".format, max_rows=10)
+        return f"Comparison on {shorten(self.collection, 60)}: {self._counts()}\n{table}"
+
+    def _counts(self) -> str:
+        return f"{self.documents:,} documents, {self.queries:,} queries"
+
+    def _repr_html_(self) -> str:
+        frame = self.table()
+        rows = frame[["system", *self.measures]].to_dict("records")
+        rows = [row | {"system": shorten(row["system"], 60)} for row in rows]
+        for column, title in (("p50_ms", "ms a query (p50)"), ("bytes_per_document", "bytes a document")):
+            if not frame[column].isna().all():
+                for row, value in zip(rows, frame[column], strict=True):
+                    row[title] = round(value) if column == "bytes_per_document" and value == value else value
+        about = f"{self._counts()}; the baseline is {self.systems[0].system}"
+        return html_table(f"Comparison on {self.collection}", about, rows, [f"Note: {note}." for note in self.notes])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as the JSON that the command line writes; what is not known is None."""
         rows = self.table().to_dict("records")
@@ -144,7 +168,7 @@ class Comparison:
         for i, (row, system) in enumerate(zip(rows, self.systems, strict=True)):
             row["evidence"] = {m: {k: v for k, v in evidence[m][i].items() if k != "system"} for m in self.measures}
             row["per_query"] = {name: column.to_dict() for name, column in system.values.items()}
-        return _without_nan(
+        return without_nan(
             {
                 "collection": self.collection,
                 "documents": self.documents,
@@ -156,11 +180,16 @@ class Comparison:
         )
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Return dicts and lists as JSON can hold them: None in place of NaN.
+
+    >>> without_nan({"ms": [1.5, float("nan")]})
+    {'ms': [1.5, None]}
+    """
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and np.isnan(value) else value
 
 

@@ -53,6 +53,10 @@ class Retriever:
         self.index, self.encoders, self.system = index, encoders, system
         self.depth, self.limit, self.rescore = depth, limit, rescore
 
+    def __repr__(self) -> str:
+        depth = "" if self.system.rerank is None else f", depth {self.depth}"
+        return f"Retriever of {self.system.name}{depth}, limit {self.limit}, over {self.index!r}"
+
     def search(self, text: str) -> Hits:
         """Return (doc_id, score) for one query text, best first."""
         return self._search("", text, *self._encode([text]))

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shorten
+from ragkit.html_table import html_table
 
 # First stages made of two: the method that fuses `dense` and `bm25`.
 HYBRIDS = {"hybrid": "rrf", "hybrid-dbsf": "dbsf"}
 # Reranks by something else than vectors: they need a `rescore` function.
 RESCORERS = ("oracle", "cross-encoder")
+_SHOWN = 5  # queries that a notebook shows of a run
 
 
 def is_oracle(name: str) -> bool:
@@ -80,16 +82,33 @@ class System:
         return self.per_side if self.rerank is None else -(-depth // 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """What one system returned.
 
     results: query_id, doc_id (str), score (float), rank (int, from 1), best first;
     ms: milliseconds that the engine took for each query, its encoding not included, by query_id; encoding_ms: those
     that the models took for some of them, one at a time, NaN or empty where that was not measured.
+
+    >>> results = pd.DataFrame({"query_id": ["q"] * 2, "doc_id": ["a", "b"], "score": [0.5, 0.1], "rank": [1, 2]})
+    >>> Run("dense", results, pd.Series({"q": 1.0}))
+    Run of 'dense': 1 queries, 2 results
     """
 
     system: str
     results: pd.DataFrame
     ms: pd.Series
     encoding_ms: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+
+    def __repr__(self) -> str:
+        return f"Run of {shorten(self.system, 60)!r}: {self._counts()}"
+
+    def _counts(self) -> str:
+        return f"{len(self.ms):,} queries, {len(self.results):,} results"
+
+    def _repr_html_(self) -> str:
+        best = self.results[self.results["rank"] == 1]
+        rows = best[["query_id", "doc_id", "score"]].rename(columns={"doc_id": "first document"})
+        time = "" if self.ms.isna().all() else f", {self.ms.median():.2f} ms a query (p50)"
+        more = [f"and {len(rows) - _SHOWN:,} more queries"] if len(rows) > _SHOWN else []
+        return html_table(f"Run of {self.system}", self._counts() + time, rows.head(_SHOWN).to_dict("records"), more)

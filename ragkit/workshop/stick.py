@@ -11,7 +11,7 @@ from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import find_model
 from ragkit.encoders.variants import load_encoders
 from ragkit.errors import RagkitError
-from ragkit.files import inside, read_sums, sha256, whole, write_sums
+from ragkit.files import expanded, inside, read_sums, sha256, whole, write_sums
 from ragkit.paths import data_dir, mirror_folder
 from ragkit.workshop import wheels
 
@@ -38,12 +38,12 @@ def fill_stick(
     """
     targets = [wheels.Target.parse(name) for name in platforms]
     mirror = mirror_folder()
-    if mirror and mirror.resolve() == Path(to).resolve():
+    if mirror and mirror.resolve() == expanded(to).resolve():
         raise RagkitError(
             f"RAGKIT_MIRROR is {to}, the folder to be filled, which would be filled from itself; unset it."
         )
     try:
-        folder = _Folder(Path(to))
+        folder = _Folder(expanded(to))
         lacking = []
         for target in targets:
             lacking += _wheels(folder, lock or data_dir().parent / "requirements.txt", target, say)
