@@ -140,7 +140,8 @@ def _table(path, text, title, id, delimiter, encoding) -> tuple[list[tuple[str, 
     if not text:
         raise RagkitError(f"{path}: which columns hold the text (--text)? There are: {_quoted(columns)}.")
     at = {name: _column(path, columns, name) for name in wanted}
-    rows, seen = [], {}
+    rows: list[tuple[str, str, str]] = []
+    seen: dict[str, int] = {}
     for number, (line, fields) in enumerate(records, 1):
         where = f"{path}, line {line}"
         doc_id = _checked_id(fields[at[id]].strip() if id is not None else str(number), where)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -67,7 +68,7 @@ def read_qrels(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame([(*key, value) for key, value in rows.items()], columns=["query_id", "doc_id", "relevance"])
 
 
-def _add(rows: dict, key: tuple[str, str], given: object, kind: type, where: str) -> None:
+def _add(rows: dict, key: tuple[str, str], given: Any, kind: type, where: str) -> None:
     pair = f"document {key[1]!r} for query {key[0]!r}"
     if key in rows:
         raise RagkitError(f"{where}: {pair} is there twice; keep one of the two.")
@@ -92,7 +93,8 @@ def _read(path: str | Path, columns: str, column: str, kind: type) -> dict:
         raise RagkitError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     if not text.strip():
         raise RagkitError(f"{path}: the file is empty; expected lines of {columns}.")
-    rows, names = {}, columns.split()
+    rows: dict[tuple[str, str], Any] = {}
+    names = columns.split()
     # Not splitlines() and split(): they break at characters that an id may hold.
     for number, line in enumerate(text.split("\n"), 1):
         if fields := re.findall("[^ \t]+", line):

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,9 +29,15 @@ class CachedEncoder(ABC):
     dim: int
     multivector: bool
     cache: bool
-    fingerprint: str
-    checksums: dict[str, str]
     source: "CachedEncoder | None" = None
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def checksums(self) -> dict[str, str]: ...
 
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return a float32 array for each text: (dim,), or (rows, dim) if a multivector.
@@ -94,7 +100,7 @@ class CachedEncoder(ABC):
         if not self.cache:
             return self._encode(texts, role)
         store = self._store(role)
-        arrays = dict(zip(texts, store.get(texts), strict=True))
+        arrays: dict[str, Any] = dict(zip(texts, store.get(texts), strict=True))
         damaged = [text for text, array in arrays.items() if array is None]
         if damaged:
             arrays |= dict(self._made(damaged, role, store))

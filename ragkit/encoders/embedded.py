@@ -84,7 +84,7 @@ class _Embedded:
     def download_model(cls, model: Any, cache_dir: str, retries: int = 3, **kwargs: Any) -> Path:
         if model.model in FOLDERS and not kwargs.get("specific_model_path"):
             return model_folder(model.model)
-        return super().download_model(model, cache_dir, retries, **kwargs)
+        return super().download_model(model, cache_dir, retries, **kwargs)  # type: ignore[misc]  # of FastEmbed's class
 
 
 class EmbeddedMiniLM(_Embedded, PooledNormalizedEmbedding):

@@ -159,7 +159,7 @@ def _config(dataset: Dataset, encoders: Mapping, depth: int, indexes: str) -> di
         },
         "embedded_text": "title + text" if dataset.with_titles else "text",
         "truncation": "256 tokens for the embedded models, else the model's own; bm25 reads the whole text",
-        "search": _search(encoders),
+        "search": _search(list(encoders)),
         "depth": depth,
         "limit": LIMIT,
         "hybrid": "dense and bm25, 100 of each; rrf with k = 2, or dbsf; a rerank takes half its depth from each",

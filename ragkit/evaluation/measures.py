@@ -41,7 +41,7 @@ def per_query(results: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[str
             parsed[ir_measures.parse_measure(name)] = name
         except (NameError, ValueError, SyntaxError) as error:
             raise RagkitError(f"ir-measures knows no measure {name!r} ({error}); see https://ir-measur.es.") from error
-    found = {name: {} for name in measures}
+    found: dict[str, dict[str, float]] = {name: {} for name in measures}
     for metric in ir_measures.iter_calc(list(parsed), _by_query(qrels, "relevance"), _ranked(results)):
         found[parsed[metric.measure]][metric.query_id] = metric.value
     return pd.DataFrame(found, index=pd.Index(pd.unique(qrels["query_id"]), name="query_id"), dtype=float)

@@ -1,7 +1,7 @@
 """What a difference between two systems is worth: interval, test, correction, power."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ class Paired:
     p_holm: float = float("nan")
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
+def mean_interval(values: Sequence[float] | np.ndarray) -> Interval:
     """Return the mean of the queries' values and its 95 % bootstrap interval (expanded percentile, seeded).
 
     A plain percentile interval is too narrow for few queries, by about the factor that separates a normal from a t
@@ -135,6 +135,7 @@ def _paired(data: bytes, assignments: int) -> Paired:
 def _p(differing: np.ndarray, exact: bool, assignments: int) -> float:
     """Return the share of assignments of signs whose sum is at least as far from 0 as the one that was seen."""
     count, total = len(differing), differing.sum()
+    kept: Iterable[np.ndarray]
     if exact:
         kept = [np.arange(2**count)[:, None] >> np.arange(count) & 1]
     else:
@@ -149,7 +150,7 @@ def _p(differing: np.ndarray, exact: bool, assignments: int) -> float:
     return extreme / 2**count if exact else (extreme + 1) / (assignments + 1)
 
 
-def detectable(differences: Sequence[float]) -> float:
+def detectable(differences: Sequence[float] | np.ndarray) -> float:
     """Return the smallest mean difference that a two-sided 5 % test would show in 80 % of such samples.
 
     From the spread of the differences and their number, by the normal approximation:
@@ -181,7 +182,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def _checked(values: Sequence[float]) -> np.ndarray:
+def _checked(values: Sequence[float] | np.ndarray) -> np.ndarray:
     x = np.asarray(values, float)
     if not len(x):
         raise RagkitError("There are no queries, so there is nothing to average.")
