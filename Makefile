@@ -29,11 +29,12 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras demo test lab refresh exercises results bench sums lock lint clean
+.PHONY: help setup extras demo test check lab refresh exercises results bench sums lock lint clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
-	@echo "make test     unit tests, notebook guards, every notebook"
+	@echo "make test     unit tests, notebook guards, every notebook (at most 8 minutes on two cores)"
+	@echo "make check    while you work: lint, types, the quick unit tests (at most 60 seconds)"
 	@echo "make lab      JupyterLab on notebooks/"
 	@echo "make extras   what a few tests skip without: ranx, Playwright"
 	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
@@ -41,7 +42,7 @@ help:
 	@echo "make results  measure what the README shows (about 10 minutes)"
 	@echo "make bench    measure what docs/scale.md shows (about 25 minutes)"
 	@echo "make sums     data/SHA256SUMS, after a change in data/"
-	@echo "make lock     new versions    make lint     style checks"
+	@echo "make lock     new versions    make lint     style, types, imports"
 
 setup: $(READY)
 
@@ -62,8 +63,17 @@ $(VENV)/.extras: requirements-extras.txt $(READY)
 demo: $(READY)
 	$(BIN)/python -m ragkit demo --html build/report.html
 
+# A file stays with one worker: the cells of a notebook share a kernel. conftest.py says which files begin first.
+# More workers than half the cores are of little use: models and Qdrant Edge take all cores themselves.
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+# Without notebooks, browsers, benches, SciFact and what else takes seconds; `make test` leaves nothing out.
+check: lint
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not online and not server" ragkit tests
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
@@ -82,7 +92,10 @@ bench: $(READY)
 	$(BIN)/python docs/make_scale.py
 
 lint: $(READY)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # After a change in data/: what the kit checks it by.
 sums: $(READY)

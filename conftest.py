@@ -1,54 +1,86 @@
-"""What every test run shares: quiet progress bars, a mirror beside the checkout, and loud skips."""
+"""What every test run shares: quiet progress bars, a mirror beside the checkout, an order, and loud skips."""
 
 import functools
 import os
 from pathlib import Path
 
 import pytest
+import requests
 
 ROOT = Path(__file__).resolve().parent
 # Before any kernel starts: a progress bar on stderr would be an output that no notebook stores.
 os.environ["TQDM_DISABLE"] = "1"
+# Before ranx is imported: to compile it takes half a minute, to run it on 40 queries as Python a second.
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 if "RAGKIT_MIRROR" not in os.environ and (ROOT.parent / "shared" / "data" / "beir").is_dir():
     os.environ["RAGKIT_MIRROR"] = str(ROOT.parent / "shared" / "data")
 
 # Lessons that read SciFact; unit tests that do are marked with @pytest.mark.scifact.
 SCIFACT_LESSONS = ("04_", "05_", "06_")
+# With several workers the longest files begin first, so that none is waited for at the end. The lesson that takes
+# longest also encodes SciFact; the other files that read it come last, when its vectors are in the cache.
+LONGEST = ("06_cost_of_tokens.ipynb", "test_ingest.py", "test_lab_browser.py", "test_systems.py")
 # Exercises are not executed; their solutions are.
 collect_ignore_glob = ["notebooks/exercises/*"]
-_skipped: list[str] = []
+NOT_IN_REACH = "SciFact is not in reach"
+
+
+def reads_scifact(item) -> bool:
+    lesson = item.path.suffix == ".ipynb" and item.path.name.startswith(SCIFACT_LESSONS)
+    return lesson or item.get_closest_marker("scifact") is not None
 
 
 @functools.cache
-def scifact_problem() -> str:
-    """Return why SciFact cannot be read, or "" if it can."""
-    from ragkit import RagkitError, load_beir
+def no_source_of_scifact() -> str:
+    """Return why there is nothing to read SciFact from, or "" if there is: whether it can be read is for the tests."""
+    from ragkit.datasets import beir, catalogue
 
-    try:
-        load_beir("scifact")
-    except RagkitError as error:
-        return str(error)
-    return ""
+    if beir.in_reach("scifact"):
+        return ""
+    mirror = os.environ.get("RAGKIT_MIRROR", "").rstrip("/")
+    addresses = [f"{mirror}/beir/scifact.zip", f"{mirror}/beir/scifact/corpus.jsonl"] if "://" in mirror else []
+    addresses.append(catalogue.lookup("scifact").url)
+    found = []
+    for address in addresses:
+        try:
+            status = requests.head(address, timeout=20, allow_redirects=True).status_code
+        except requests.RequestException as error:
+            found.append(f"{address}: {type(error).__name__}")
+            continue
+        if status < 400:
+            return ""
+        found.append(f"{address}: HTTP {status}")
+    return f"not in the cache, not in a mirror (RAGKIT_MIRROR={mirror or 'unset'}); {'; '.join(found)}"
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "scifact: reads SciFact; skipped, loudly, where it is not in reach")
+    config.addinivalue_line("markers", "scifact: reads SciFact; skipped, loudly, where no source of it exists")
+    config.addinivalue_line("markers", "slow: takes seconds; in make test, not in make check")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if reads_scifact(item) or "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+    if not hasattr(config, "workerinput"):
+        return
+    late = {item.path for item in items if reads_scifact(item)}
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (place.get(item.path.name, len(place)), item.path in late))
 
 
 def pytest_runtest_setup(item):
-    needs = item.get_closest_marker("scifact") or (
-        item.path.suffix == ".ipynb" and item.path.name.startswith(SCIFACT_LESSONS)
-    )
-    if needs and scifact_problem():
-        name = f"{item.path.name}" if item.path.suffix == ".ipynb" else item.nodeid
-        if name not in _skipped:
-            _skipped.append(name)
-        pytest.skip("SciFact is not in reach")
+    if reads_scifact(item) and no_source_of_scifact():
+        pytest.skip(f"{NOT_IN_REACH}: {no_source_of_scifact()}")
 
 
 def pytest_terminal_summary(terminalreporter):
-    if _skipped:
-        terminalreporter.section("NOT TESTED: SciFact is not in reach", sep="!", red=True, bold=True)
-        for name in _skipped:
+    # From the reports, which the workers of pytest-xdist send too.
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if NOT_IN_REACH in str(r.longrepr)]
+    if skipped:
+        terminalreporter.section(f"NOT TESTED: {NOT_IN_REACH}", sep="!", red=True, bold=True)
+        names = [r.nodeid.split("::")[0] if ".ipynb" in r.nodeid else r.nodeid for r in skipped]
+        for name in dict.fromkeys(names):
             terminalreporter.line(f"  skipped: {name}")
-        terminalreporter.line(f"  why: {scifact_problem()}")
+        terminalreporter.line(f"  why: {str(skipped[0].longrepr[2]).partition(f'{NOT_IN_REACH}: ')[2]}")

@@ -31,6 +31,18 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def _shared(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture()
+def movies_cache(_shared, monkeypatch):
+    """A cache that such tests share, so that the films are encoded once; for tests that ask what it answers only."""
+    monkeypatch.setenv("RAGKIT_CACHE", str(_shared))
+    return _shared
+
+
+@pytest.fixture(scope="session")
 def movies():
     return ragkit.load_movies()
 

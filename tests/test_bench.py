@@ -1,18 +1,22 @@
 """The benches: their arithmetic and their checks; never how fast anything is."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 
 import ragkit
-from ragkit.bench import embed, index, race, scale, search
+from ragkit.bench import embed, index, scale, search
+from ragkit.bench.race import race
 from ragkit.cli import main
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_race_runs_all_in_turn_and_compares_times_of_one_round(monkeypatch):
     now, calls = [0.0], []
-    monkeypatch.setattr(race.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
     def takes(name, seconds):
         def run(i):
@@ -21,13 +25,13 @@ def test_a_race_runs_all_in_turn_and_compares_times_of_one_round(monkeypatch):
 
         return run
 
-    rows = race.race({"slow": takes("slow", [9, 4, 8, 6]), "fast": takes("fast", [9, 2, 2, 1])}, 3, "slow")
+    rows = race({"slow": takes("slow", [9, 4, 8, 6]), "fast": takes("fast", [9, 2, 2, 1])}, 3, "slow")
     assert [name for _, name in calls] == ["slow", "fast", "fast", "slow", "slow", "fast", "fast", "slow"]
     slow, fast = rows
     assert (slow["ms_min"], slow["ms"], slow["ms_max"], slow["times_as_fast"]) == (4000, 6000, 8000, 1)
     assert (fast["times_as_fast_min"], fast["times_as_fast"], fast["times_as_fast_max"]) == (2, 4, 6)
     with pytest.raises(ragkit.RagkitError, match="rival 'none' is none of a"):
-        race.race({"a": abs}, 1, "none")
+        race({"a": abs}, 1, "none")
 
 
 def test_a_batch_is_told_by_the_query():
@@ -35,7 +39,7 @@ def test_a_batch_is_told_by_the_query():
     assert {k: search._each(k, v) for k, v in row.items()} == row | {"ms": 10, "ms_min": 5, "times_as_fast": 4}
 
 
-def test_search_knows_what_the_exact_ranking_is(movies, own_cache):
+def test_search_knows_what_the_exact_ranking_is(movies, movies_cache):
     rows = {row["what"]: row for row in search.bench_search(movies, rounds=1)}
     assert rows["colbert"]["of_exact"] == 1 and rows["colbert"]["same_top_10"] == "40 of 40"
     assert rows["colbert-pool4→colbert @500"]["nDCG@10"] == rows["colbert"]["nDCG@10"]  # 500 are all there are
@@ -59,7 +63,7 @@ def test_search_refuses_engines_that_disagree():
         search._same_scores(same, lambda i: [("d", 2.1), ("e", 1.0)], lambda i: [2.0, 1.0])
 
 
-def test_embed_compares_the_same_vectors(movies, own_cache, monkeypatch):
+def test_embed_compares_the_same_vectors(movies, movies_cache, monkeypatch):
     rows = embed.bench_embed(movies, rounds=1, documents=3)
     assert [(row["what"], row["documents"]) for row in rows] == [("FastEmbed embed()", 3), ("ragkit", 3)] * 2
     for row in rows:

@@ -74,7 +74,8 @@ def test_search_prints_and_writes_the_ranking(capsys, tmp_path):
     assert found["system"] == "dense→colbert"
 
 
-def test_compare_writes_what_the_readme_describes(capsys, tmp_path, own_cache):
+@pytest.mark.slow
+def test_compare_writes_what_the_readme_describes(capsys, tmp_path, movies_cache):
     path, page = tmp_path / "c.json", tmp_path / "c.html"
     assert main(["compare", "movies", "--json", str(path), "--html", str(page)]) == 0
     result = json.loads(path.read_text("utf8"))
@@ -92,7 +93,8 @@ def test_compare_writes_what_the_readme_describes(capsys, tmp_path, own_cache):
     assert page.stat().st_size < 2_000_000
 
 
-def test_runs_go_out_and_come_back_as_trec_files(capsys, tmp_path, own_cache):
+@pytest.mark.slow
+def test_runs_go_out_and_come_back_as_trec_files(capsys, tmp_path, movies_cache):
     assert main(["compare", "movies", "--systems", "dense,colbert", "--export", str(tmp_path / "out")]) == 0
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert files == ["colbert.run", "dense.run", "qrels.txt"]

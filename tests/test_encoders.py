@@ -47,6 +47,7 @@ def test_query_vectors_equal_fastembeds_own(name, movies, own_cache):
         np.testing.assert_allclose(mine, their, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [embedded.DENSE, embedded.COLBERT, embedded.TOKENS])
 def test_workers_of_fastembed_know_the_embedded_models(name, movies):
     model = fastembed_model(name)

@@ -103,7 +103,7 @@ def test_a_system_is_named_the_same_everywhere():
     assert System.parse("dense→colbert") == System.parse("dense+colbert") == System("dense", "colbert")
 
 
-def test_a_run_is_ranked_from_one_best_first_and_timed_per_query(movies, own_cache):
+def test_a_run_is_ranked_from_one_best_first_and_timed_per_query(movies, movies_cache):
     encoders = {name: ragkit.load_encoder(name) for name in ("dense", "colbert")}
     index, _ = ragkit.build_index(movies, encoders)
     with index:
@@ -132,7 +132,8 @@ def test_five_queries_warm_up_before_the_clock_counts(movies, own_cache, monkeyp
     assert run.ms.index.tolist() == ids[:8]
 
 
-def test_all_engines_give_the_same_comparison(movies, tmp_path, own_cache):
+@pytest.mark.slow
+def test_all_engines_give_the_same_comparison(movies, tmp_path, movies_cache):
     systems = ("dense", "colbert", "dense+colbert", "tokens", "dense+tokens")
     local, edge, kept = (ragkit.compare(movies, systems, depth=5, where=w) for w in (":memory:", None, tmp_path / "i"))
     for one in (edge, kept):
@@ -143,7 +144,7 @@ def test_all_engines_give_the_same_comparison(movies, tmp_path, own_cache):
     assert not local.config["engine_times_are_qdrants"] and edge.config["engine_times_are_qdrants"]
 
 
-def test_reranking_every_document_is_the_rerankers_own_ranking(movies, own_cache):
+def test_reranking_every_document_is_the_rerankers_own_ranking(movies, movies_cache):
     comparison = ragkit.compare(movies, ["colbert", "dense+colbert"], depth=20)
     values = comparison.values()
     assert values["colbert"].equals(values["dense→colbert"])
@@ -151,7 +152,7 @@ def test_reranking_every_document_is_the_rerankers_own_ranking(movies, own_cache
     assert not shallow["colbert"].equals(shallow["dense→colbert"])  # the experiment can fail
 
 
-def test_bytes_a_document_are_those_of_its_vectors(movies, colbert, own_cache):
+def test_bytes_a_document_are_those_of_its_vectors(movies, colbert, movies_cache):
     table = ragkit.compare(movies, ["dense", "colbert", "dense+colbert"]).table().set_index("system")
     rows = np.mean([len(array) for array in colbert.encode_documents(movies.passages)])
     expected = {"dense": 384 * 4, "colbert": rows * 128 * 4, "dense→colbert": 384 * 4 + rows * 128 * 4}

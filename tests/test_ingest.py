@@ -94,6 +94,7 @@ def whole(undisturbed, monkeypatch):
 # Killed, and continued
 
 
+@pytest.mark.slow
 @unix
 @pytest.mark.parametrize(("names", "seed"), [(PLAIN, 1), (SEVERAL, 2)])
 def test_an_ingest_killed_at_random_moments_ends_equal_to_an_undisturbed_one(names, seed, windows, whole, tmp_path):
@@ -120,6 +121,7 @@ def test_an_ingest_killed_at_random_moments_ends_equal_to_an_undisturbed_one(nam
     assert kills >= KILLS and max(continued_at) > documents / 2 and np.count_nonzero(continued_at) > KILLS / 2
 
 
+@pytest.mark.slow
 @unix
 @pytest.mark.parametrize("seconds", [0.0, 0.1])
 def test_an_ingest_killed_while_small_copies_are_made_makes_them_the_next_time(seconds, windows, whole, tmp_path):
@@ -133,6 +135,7 @@ def test_an_ingest_killed_while_small_copies_are_made_makes_them_the_next_time(s
     assert answers(windows, SEVERAL, tmp_path / "killed") == expected
 
 
+@pytest.mark.slow
 @unix
 @pytest.mark.parametrize("seconds", [0.0, 0.005, 0.02, 0.05])
 def test_an_ingest_killed_while_its_folder_is_made_begins_anew(seconds, windows, whole, tmp_path):
@@ -156,6 +159,7 @@ def test_a_folder_whose_creation_was_interrupted_is_cleared_and_made(tmp_path, r
     assert not (tmp_path / "part").exists()
 
 
+@pytest.mark.slow
 @unix
 def test_texts_encoded_before_a_kill_are_not_encoded_again(windows, tmp_path):
     names, texts, runs = ["dense", "colbert"], len(windows.documents), []
@@ -217,6 +221,7 @@ def fill(texts):
         encoder.encode_documents(texts)
 
 
+@pytest.mark.slow
 def test_two_processes_that_fill_one_cache_end_with_the_right_arrays(windows):
     texts = windows.passages[:100]
     workers = [started(fill, texts), started(fill, texts[::-1])]
@@ -236,6 +241,7 @@ def hold(folder):
         signal.pause()
 
 
+@pytest.mark.slow
 @unix
 def test_a_folder_has_one_user_and_none_once_that_one_is_dead(tmp_path, rng):
     folder, specs = tmp_path / "kept", {"dense": VectorSpec(4)}
@@ -295,6 +301,7 @@ def build_kept(documents, folder):
     yield
 
 
+@pytest.mark.slow
 @linux
 def test_vectors_are_never_in_memory_all_at_once(tmp_path):
     """400 MB of vectors from the cache to an Edge folder, in batches of 67 MB."""
@@ -343,6 +350,7 @@ def encode_short(texts):
         yield
 
 
+@pytest.mark.slow
 @linux
 def test_memory_stays_flat_while_ten_thousand_documents_are_encoded(movies):
     """Ten thousand texts of two words, then twenty of up to 256 tokens."""
@@ -358,6 +366,7 @@ def test_memory_stays_flat_while_ten_thousand_documents_are_encoded(movies):
 # Planned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [

@@ -108,6 +108,7 @@ def corrupted(path):
     raise AssertionError(f"{path.name} prints no number that is compared")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [pytest.param(p, id=p.stem, marks=[pytest.mark.scifact] if p.name.startswith(SCIFACT) else []) for p in NOTEBOOKS],

@@ -147,6 +147,7 @@ def test_wheels_of_each_platform_come_with_their_checksums(fill):
     assert damaged(fill.stick) == []
 
 
+@pytest.mark.slow
 def test_a_pin_without_a_wheel_is_named_and_the_others_come(fill, index):
     index.write_text(index.read_text("utf8").replace("pear==1.0", "pear==2.0"), "utf8")
     (lacking,) = fill()
@@ -154,6 +155,7 @@ def test_a_pin_without_a_wheel_is_named_and_the_others_come(fill, index):
     assert sorted(contents(fill.stick / "wheels")) == ["apple-1.0-py3-none-any.whl", "plum-1.0-py3-none-any.whl"]
 
 
+@pytest.mark.slow
 def test_without_a_network_it_stops_and_says_so(fill, monkeypatch):
     monkeypatch.delenv("PIP_FIND_LINKS")
     with pytest.raises(ragkit.RagkitError, match="no wheel at all.*Is there a network"):
@@ -270,6 +272,7 @@ print(tables.quality(comparison))
 """
 
 
+@pytest.mark.slow
 def test_a_laptop_without_a_network_compares_and_encodes_nothing(shelf, tmp_path, own_cache):
     before = contents(shelf)
     done = child(LESSON, tmp_path / "empty", shelf)
@@ -362,6 +365,7 @@ def build_editable(folder, *_):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_make_setup_installs_from_the_folder_alone(fill, index, tmp_path, monkeypatch):
     fill()

@@ -103,6 +103,7 @@ def test_the_ledger_names_a_cause_for_every_drift():
     assert all("with" in cause for gap, cause in rows if abs(float(gap)) > 0.005)
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs(capsys):
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf8"), re.DOTALL):
         exec(compile(code, "README.md", "exec"), {})

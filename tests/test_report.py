@@ -135,6 +135,7 @@ def test_the_report_needs_nothing_but_itself(movies, comparison):
     assert "Let the Right One In" in page and "all-MiniLM-L6-v2" in page
 
 
+@pytest.mark.slow
 def test_a_report_of_five_systems_on_300_queries_and_of_the_movies_is_below_2_mb(movies, comparison, large):
     page = render([large, (movies, comparison)])
     assert len(page.encode()) < 2_000_000

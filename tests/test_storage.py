@@ -41,6 +41,7 @@ def filled(folder, spec, vectors):
 # What it takes
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os.stat_result, "st_blocks"), reason="files are reserved ahead of what they hold")
 @pytest.mark.parametrize("dim", [96, 100, 128, 384])
 @pytest.mark.parametrize("storage", DATATYPE_STORAGES + QUANTIZED_STORAGES, ids=name_of)
@@ -58,6 +59,7 @@ def test_bytes_a_row_are_those_that_edge_writes(storage, dim, rng, tmp_path):
     assert kept / documents / rows == pytest.approx(Storage(storage.datatype).bytes_per_row(dim), rel=0.02)
 
 
+@pytest.mark.slow
 def test_single_vectors_take_what_rows_do(rng, tmp_path):
     vectors = list(rng.standard_normal((1500, 384)).astype(np.float32))
     for name in QUANTIZATIONS:
@@ -89,6 +91,7 @@ def errors(hits, query, vectors):
     return np.array([abs(score - exact[doc_id]) for doc_id, score in hits])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", QUANTIZED_STORAGES, ids=name_of)
 def test_rescored_scores_are_exact_and_raw_ones_are_not(storage, vectors, queries, tmp_path):
     tolerance = {"float32": 1e-5, "float16": 2e-3}[storage.datatype]

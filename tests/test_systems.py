@@ -55,7 +55,7 @@ def test_bm25_equals_its_formula(where, own_cache):
                 assert hits.get(doc_id, 0.0) == pytest.approx(score, abs=1e-4)
 
 
-def test_bm25_counts_all_documents_although_they_lie_in_several_segments(movies, own_cache):
+def test_bm25_counts_all_documents_although_they_lie_in_several_segments(movies, movies_cache):
     """IDF is a property of the collection: engines with one and with many segments agree."""
     texts = [f"{text} {'rare' if i == 7 else 'common'} word{i % 9}" for i, text in enumerate(movies.passages * 20)]
     encoder, found = Bm25Encoder(), []
@@ -89,7 +89,7 @@ def of_each_side(index, encoders, text, count):
     return {doc_id for name, vector in vectors.items() for doc_id, _ in index.search(vector, name, count)}
 
 
-def test_a_hybrid_reranks_half_of_its_candidates_from_each_side_and_an_odd_depth_rounds_up(movies, own_cache):
+def test_a_hybrid_reranks_half_of_its_candidates_from_each_side_and_an_odd_depth_rounds_up(movies, movies_cache):
     encoders = ragkit.load_encoders(["dense", "bm25", "colbert"])
     index, _ = ragkit.build_index(movies, encoders)
     with index:
@@ -132,7 +132,7 @@ def test_how_many_candidates_a_hybrid_takes_from_each_side_is_a_setting_of_the_s
     assert "depth 7, hybrid 3 of each side, hybrid→colbert 4 of each side;" in tables.headline(comparison)
 
 
-def test_a_hybrid_is_the_same_in_every_run(movies, own_cache):
+def test_a_hybrid_is_the_same_in_every_run(movies, movies_cache):
     """Reciprocal ranks are often equal; the engine cuts such ties differently from run to run."""
     one, *others = [ragkit.compare(movies, ["hybrid", "hybrid+colbert"], depth=6) for _ in range(3)]
     for other in others:
@@ -140,7 +140,8 @@ def test_a_hybrid_is_the_same_in_every_run(movies, own_cache):
             pd.testing.assert_frame_equal(a.results, b.results)
 
 
-def test_an_oracle_is_the_ceiling_of_every_rerank_of_its_candidates(movies, own_cache):
+@pytest.mark.slow
+def test_an_oracle_is_the_ceiling_of_every_rerank_of_its_candidates(movies, movies_cache):
     systems = ["dense", "dense+oracle", "dense+colbert", "dense+tokens"]
     comparison = ragkit.compare(movies, systems, depth=4)
     values = comparison.values()
@@ -157,7 +158,7 @@ def test_an_oracle_orders_by_grade():
     assert oracle(qrels)("q", "", [("a", 9.0), ("b", 1.0)]) == [("a", 0.0), ("b", 2.0)]
 
 
-def test_anothers_run_stands_in_the_same_table_and_what_does_not_fit_is_counted(movies, own_cache):
+def test_anothers_run_stands_in_the_same_table_and_what_does_not_fit_is_counted(movies, movies_cache):
     mine = ragkit.compare(movies, ["dense", "colbert"])
     theirs = mine["colbert"].results[["query_id", "doc_id", "score"]]
     theirs = theirs[theirs["query_id"] != "q02"]
@@ -189,7 +190,7 @@ def test_bad_runs_of_others_are_named(movies, frame, message):
         ragkit.compare(movies, [], runs={"theirs": pd.DataFrame(frame)})
 
 
-def test_the_evidence_is_that_of_the_statistics(movies, own_cache):
+def test_the_evidence_is_that_of_the_statistics(movies, movies_cache):
     comparison = ragkit.compare(movies, ["dense", "colbert", "bm25"])
     table = comparison.evidence().set_index("system")
     values = comparison.values()
@@ -289,14 +290,14 @@ def test_what_a_family_can_show_is_computed_at_its_corrected_level(rng):
         assert table.loc[name, "detectable"] == pytest.approx(z * np.std(values - base, ddof=1) / 40**0.5)
 
 
-def test_a_verdict_says_what_the_numbers_say(movies, own_cache):
+def test_a_verdict_says_what_the_numbers_say(movies, movies_cache):
     comparison = ragkit.compare(movies, ["dense", "colbert", "bm25"])
     small, large = verdicts(comparison)
     assert re.match(r"colbert and dense: no difference shown \(-0\.009 nDCG@10\), p = .*; it takes 11 times", small)
     assert re.match(r"bm25 loses to dense by 0\.\d+ nDCG@10 \(0\.\d+ to 0\.\d+\), p < 0\.001 .*; it takes", large)
 
 
-def test_one_system_alone_and_ties_everywhere_are_no_error(movies, own_cache):
+def test_one_system_alone_and_ties_everywhere_are_no_error(movies, movies_cache):
     alone = ragkit.compare(movies, ["dense"])
     assert verdicts(alone) == [] and "baseline" in tables.evidence(alone)
     assert alone.to_dict()["systems"][0]["evidence"]["nDCG@10"]["mean"] == pytest.approx(0.870, abs=0.001)
@@ -304,7 +305,7 @@ def test_one_system_alone_and_ties_everywhere_are_no_error(movies, own_cache):
     assert (same["p"], same["difference"], same["ties"], same["detectable"]) == (1.0, 0.0, 40, 0.0)
 
 
-def test_runs_alone_need_no_engine_and_times_are_those_of_the_queries(movies, own_cache):
+def test_runs_alone_need_no_engine_and_times_are_those_of_the_queries(movies, movies_cache):
     mine = ragkit.compare(movies, ["dense"])
     alone = ragkit.compare(movies, [], runs={"theirs": mine["dense"].results})
     assert "no engine" in tables.headline(alone) and alone["theirs"].values.equals(mine["dense"].values)
@@ -313,7 +314,7 @@ def test_runs_alone_need_no_engine_and_times_are_those_of_the_queries(movies, ow
     assert row["queries_per_s"] == pytest.approx(len(ms) / (ms.sum() / 1000))
 
 
-def test_a_shared_index_is_no_ones_cost_but_of_who_needs_all_of_it(movies, own_cache):
+def test_a_shared_index_is_no_ones_cost_but_of_who_needs_all_of_it(movies, movies_cache):
     shared = ragkit.compare(movies, ["dense", "colbert", "dense+colbert"], separate=False).table().set_index("system")
     for column in ("index_s", "disk_bytes_per_document", "memory_bytes"):
         assert shared[column].notna().tolist() == [False, False, True]

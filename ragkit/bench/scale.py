@@ -9,8 +9,7 @@ import psutil
 from ragkit.bench.race import race
 from ragkit.bench.search import searcher, title
 from ragkit.datasets.dataset import Dataset
-from ragkit.encoders.cached_encoder import CachedEncoder
-from ragkit.encoders.variants import load_encoders, vector_spec
+from ragkit.encoders.variants import AnyEncoder, load_encoders, vector_spec
 from ragkit.engines.opening import open_index
 from ragkit.evaluation.systems import System
 from ragkit.vectors import Vector
@@ -56,7 +55,7 @@ def bench_scale(dataset: Dataset, sizes: Sequence[int] = SIZES, rounds: int = 20
     return rows
 
 
-def _documents(passages: list[str], encoders: Mapping[str, CachedEncoder], size: int) -> Iterator[dict[str, Vector]]:
+def _documents(passages: list[str], encoders: Mapping[str, AnyEncoder], size: int) -> Iterator[dict[str, Vector]]:
     rng = np.random.default_rng(0)
     for copy in range(-(-size // len(passages))):
         part = passages[: size - copy * len(passages)]

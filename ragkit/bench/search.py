@@ -53,7 +53,7 @@ def bench_search(dataset: Dataset, rounds: int = 20) -> list[dict]:
         in_local = {title(text, depth): searcher(local, text, depth, vectors) for text, depth in LOCAL}
         _same_scores(on_edge["colbert"], in_local["colbert"], numpy_product)
         quality = _quality(dataset, on_edge)
-        first = {f"{name}, local mode": run for name, run in in_local.items() if "→" not in name}
+        first: dict[str, Callable] = {f"{name}, local mode": run for name, run in in_local.items() if "→" not in name}
         first |= {"colbert, NumPy product": numpy_product}
         first |= {name: run for name, run in on_edge.items() if not name.startswith("dense")}
         if isinstance(edge, EdgeIndex):

@@ -188,7 +188,7 @@ def reciprocal_ranks(answer) -> str:
     places = {name: order.index for name, order in _orders().items()}
     true = {d: sum(1 / (2 + place(d)) for name, place in places.items() if d in _orders()[name]) for d in _FUSED}
     if all(abs(given[d] - true[d]) < 0.001 for d in _FUSED):
-        order = ", ".join(titles()[doc_id] for doc_id in sorted(true, key=true.get, reverse=True))
+        order = ", ".join(titles()[doc_id] for doc_id in sorted(true, key=true.__getitem__, reverse=True))
         return f"In the fused order: {order}. Which of them is meant?"
     late = {d: sum(1 / (3 + p(d)) for n, p in places.items() if d in _orders()[n]) for d in _FUSED}
     if all(abs(given[d] - late[d]) < 0.001 for d in _FUSED):

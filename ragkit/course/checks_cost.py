@@ -1,6 +1,7 @@
 """Checks of the exercises of lesson 06: pooled rows, signs and a cheap first stage, on the 20 films."""
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def depth_for_the_first(answer) -> str:
 @functools.cache
 def _places() -> list[int]:
     """Return for each query the rank that muvera gives to colbert's first film."""
-    muvera = load_encoders(["muvera"])["muvera"]
+    muvera: Any = load_encoders(["muvera"])["muvera"]
     texts, doc_ids = queries().tolist(), films().documents["doc_id"].tolist()
     documents = np.stack(muvera.encode_documents(films().passages))
     documents /= np.linalg.norm(documents, axis=1, keepdims=True)  # as the engine does, which compares by the cosine

@@ -73,7 +73,7 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
     return ax
 
 
-def bars(ax: Axes, heights: np.ndarray, colours: Sequence[str]) -> None:
+def bars(ax: Axes, heights: np.ndarray, colours: Sequence[str] | np.ndarray) -> None:
     """Draw one bar beside the other, at 0, 1, 2, …; as one artist, where Axes.bar makes one a bar."""
     x, zero = np.arange(len(heights)), np.zeros(len(heights))
     corners = [(x - 0.5, zero), (x - 0.5, heights), (x + 0.5, heights), (x + 0.5, zero)]

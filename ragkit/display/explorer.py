@@ -108,8 +108,8 @@ class Explorer:
             rows.append({"document": document.title, **parts, "score": document.result.score})
         if len(rows) == 2:
             rows = [{"": side, **row} for side, row in zip("AB", rows, strict=True)]
-        parts = [tables.table(rows), self._top()] if len(rows) < 3 else [tables.table(rows)]
-        return "\n\n".join([head, *parts])
+        below = [tables.table(rows), self._top()] if len(rows) < 3 else [tables.table(rows)]
+        return "\n\n".join([head, *below])
 
     def _top(self) -> str:
         """Return the words of the query that add most to the score, or to the difference of two."""

@@ -88,10 +88,10 @@ def differences(
         best = difference[difference > TIE].iloc[::-1].head(3)
         # The names stand on the side of the axis where their own bars are not: it needs a third of the height.
         high, low = max(high, -low / 2 * bool(len(worst))), min(low, -high / 2 * bool(len(best)))
-        for named, x, y, side, edge in ((worst, 0.01, 0.99, "left", "top"), (best, 0.99, 0.01, "right", "bottom")):
+        for named, h, v, side, edge in ((worst, 0.01, 0.99, "left", "top"), (best, 0.99, 0.01, "right", "bottom")):
             lines = [f"{value:+.2f}  {canvas.short(str(labels[query_id]))}" for query_id, value in named.items()]
             place = {"transform": ax.transAxes, "va": edge, "ha": side, "fontsize": canvas.SMALL}
-            ax.text(x, y, "\n".join(lines), color=canvas.INK, parse_math=False, **place)
+            ax.text(h, v, "\n".join(lines), color=canvas.INK, parse_math=False, **place)
     ax.set_ylim(low, high)
     return ax
 

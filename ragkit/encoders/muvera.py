@@ -27,6 +27,7 @@ class MuveraEncoder(CachedEncoder):
     """
 
     multivector = False
+    source: CachedEncoder
 
     def __init__(
         self, encoder: CachedEncoder, k_sim: int = K_SIM, dim_proj: int = PROJECTED, r_reps: int = REPETITIONS

@@ -51,6 +51,7 @@ class TokenPooledEncoder(CachedEncoder):
     """
 
     multivector = True
+    source: CachedEncoder
 
     def __init__(self, encoder: CachedEncoder, factor: int):
         if not encoder.multivector:

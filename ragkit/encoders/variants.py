@@ -11,6 +11,7 @@ from ragkit.encoders.token_pooling import TokenPooledEncoder
 from ragkit.errors import RagkitError
 from ragkit.vectors import DATATYPES, QUANTIZATIONS, Storage, VectorSpec
 
+AnyEncoder = CachedEncoder | Bm25Encoder
 BASES = ("dense", "colbert", "tokens", "muvera", "bm25")
 _POOLS = tuple(f"pool{factor}" for factor in range(2, 10))
 # Edges of a document in a graph that is asked for by "hnsw"; Qdrant's own default.
@@ -84,7 +85,7 @@ class Variant:
         return replace(self, storage=storage)
 
 
-def load_encoders(names: Sequence[str]) -> dict[str, CachedEncoder | Bm25Encoder]:
+def load_encoders(names: Sequence[str]) -> dict[str, AnyEncoder]:
     """Return the encoder behind each name of vectors; a model that several need is loaded once.
 
     Raises RagkitError as Variant.parse and load_encoder do.
@@ -99,7 +100,7 @@ def load_encoders(names: Sequence[str]) -> dict[str, CachedEncoder | Bm25Encoder
             loaded[base] = load_encoder(base)
         return loaded[base]
 
-    encoders: dict[str, CachedEncoder | Bm25Encoder] = {}
+    encoders: dict[str, AnyEncoder] = {}
     for name in names:
         variant = Variant.parse(name)
         if variant.base == "bm25":
@@ -113,7 +114,7 @@ def load_encoders(names: Sequence[str]) -> dict[str, CachedEncoder | Bm25Encoder
     return encoders
 
 
-def vector_spec(name: str, encoder: CachedEncoder | Bm25Encoder) -> VectorSpec:
+def vector_spec(name: str, encoder: AnyEncoder) -> VectorSpec:
     """Return the spec of the vectors of that name, made by that encoder.
 
     >>> vector_spec("bm25", Bm25Encoder()).sparse

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from qdrant_client import QdrantClient, models
 
@@ -44,7 +45,7 @@ class ClientIndex(Index):
 
     def _points(self, **request) -> list[tuple[int, float]]:
         response = self.client.query_points(self.collection, with_payload=False, **request)
-        return [(point.id, point.score) for point in response.points]
+        return [(int(point.id), point.score) for point in response.points]
 
     def _stage(self, stage: Prefetch) -> models.Prefetch:
         params = self._search_params(stage.using)
@@ -54,7 +55,7 @@ class ClientIndex(Index):
         """Return how one first stage or rerank is searched."""
         return None
 
-    def _plain(self, vector: Vector) -> list | models.SparseVector:
+    def _plain(self, vector: Vector) -> Any:
         if isinstance(vector, Sparse):
             return models.SparseVector(indices=vector.indices.tolist(), values=self._plain(vector.values))
         return vector.tolist()

@@ -1,6 +1,7 @@
 """A collection in qdrant-client's words: how vectors are kept and searched, and what differs from what is there."""
 
 from hashlib import sha256
+from typing import Any
 
 from qdrant_client import models
 
@@ -53,7 +54,8 @@ def search_params(storage: Storage) -> models.SearchParams:
 
 def differences(config: models.CollectionConfig, vectors: dict[str, VectorSpec], options: ServerOptions) -> list[str]:
     """Return in words how a collection differs from what is asked for; how it is searched does not count."""
-    there, asked = _described(config), {}
+    there = _described(config)
+    asked: dict[str, Any] = {}
     for name, spec in vectors.items():
         params = models.SparseVectorParams() if spec.sparse else _params(spec)
         asked |= {f"{name}: {key}": value for key, value in _kept(params, config).items()}
@@ -110,7 +112,8 @@ def _described(config: models.CollectionConfig) -> dict:
         "replicas": params.replication_factor,
         "write consistency": params.write_consistency_factor,
     }
-    for name, vector in {**named, **(params.sparse_vectors or {})}.items():
+    vectors: dict[str, Any] = {**named, **(params.sparse_vectors or {})}
+    for name, vector in vectors.items():
         described |= {f"{name}: {key}": value for key, value in _kept(vector, config).items()}
     return described
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import qdrant_edge as qe
@@ -52,7 +53,7 @@ class EdgeIndex(Index):
         super().__init__(vectors)
         self.folder = folder
         self.engine = f"Qdrant Edge {version('qdrant-edge-py')}"
-        self._shard = None
+        self._shard: Any = None  # Edge's; None once it is closed
         self._bounds: set[int] = set()
         described = {"vectors": {name: _built(spec) for name, spec in sorted(vectors.items())}, "content": content}
         unfinished = (folder / _LOCK).is_file() and not (folder / _NOTE).is_file()
@@ -226,9 +227,9 @@ def _quantization(storage: Storage):
     return qe.TurboQuantQuantizationConfig(bits=_TURBO[storage.quantization], memory=qe.Memory.Pinned)
 
 
-def _plain(vector: Vector) -> memoryview | list[memoryview] | qe.SparseVector:
+def _plain(vector: Vector) -> Any:
     if isinstance(vector, Sparse):
         return qe.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
     # Edge takes Python numbers; a view makes each as Edge reads it, which is quicker than a list of all of them.
     vector = np.asarray(vector, np.float32)
-    return memoryview(vector) if vector.ndim == 1 else [memoryview(row) for row in vector]
+    return vector.data if vector.ndim == 1 else [row.data for row in vector]

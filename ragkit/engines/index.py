@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ragkit.errors import RagkitError
 from ragkit.progress import progress
-from ragkit.vectors import MAX_FLOATS_PER_POINT, Hits, Vector, VectorSpec
+from ragkit.vectors import MAX_FLOATS_PER_POINT, Hits, Sparse, Vector, VectorSpec
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Index(ABC):
         self._check_names(document)
         for name, array in document.items():
             spec = self.vectors[name]
-            if spec.sparse:
+            if isinstance(array, Sparse):
                 continue  # any set of indices, none for an empty document
             if array.ndim != 1 + spec.multivector or array.shape[-1] != spec.dim or not array.size:
                 expected = f"(rows, {spec.dim})" if spec.multivector else f"({spec.dim},)"

@@ -13,7 +13,7 @@ import psutil
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
-from ragkit.encoders.variants import vector_spec
+from ragkit.encoders.variants import AnyEncoder, vector_spec
 from ragkit.engines.index import Index
 from ragkit.engines.opening import open_index
 from ragkit.engines.server_options import ServerOptions
@@ -22,7 +22,7 @@ from ragkit.files import expanded
 from ragkit.paths import cache_dir
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Vector
 
-Encoders = Mapping[str, CachedEncoder | Bm25Encoder]
+Encoders = Mapping[str, AnyEncoder]
 # A segment is written again when it is closed, so an Edge folder needs up to twice its size for a while.
 _EDGE_DISK = 2
 # What an index takes beside its vectors, measured on Edge; at most, for segments of a hundred documents and more.
@@ -167,14 +167,14 @@ def _documents(encoders: Encoders, passages: list[str], done: int) -> Iterator[d
     return (dict(zip(streams, row, strict=True)) for row in zip(*streams.values(), strict=True))
 
 
-def _rest(encoder: CachedEncoder | Bm25Encoder, passages: list[str], done: int) -> Iterator[Vector]:
+def _rest(encoder: AnyEncoder, passages: list[str], done: int) -> Iterator[Vector]:
     if isinstance(encoder, Bm25Encoder):  # its weights depend on all documents
         return islice(encoder.stream(passages), done, None)
     encoder.prepare(passages[done:])  # before anything is indexed, so that batches are of equal length
     return encoder.stream(passages[done:])
 
 
-def _bytes(encoder: CachedEncoder | Bm25Encoder, spec, passages: list[str]) -> float:
+def _bytes(encoder: AnyEncoder, spec, passages: list[str]) -> float:
     if isinstance(encoder, Bm25Encoder):
         return sum(vector.nbytes for vector in encoder.encode_documents(passages)) / len(passages)
     return spec.storage.bytes_per_row(spec.dim) * sum(encoder.rows(passages)[0]) / len(passages)

@@ -90,13 +90,14 @@ class ServerIndex(ClientIndex):
                 self.collection, limit=_PAGE, offset=offset, with_payload=["doc_id"], with_vectors=False
             )
             for record in records:  # in the order of their ids
-                if not isinstance(record.id, int) or "doc_id" not in (record.payload or {}):
+                payload = record.payload or {}
+                if not isinstance(record.id, int) or "doc_id" not in payload:
                     raise RagkitError(
                         f"The collection {self.collection} at {self.url} holds points that ragkit did not store, such "
                         f"as {record.id}. Choose another name."
                     )
                 if record.id == len(self.doc_ids):
-                    self.doc_ids.append(record.payload["doc_id"])
+                    self.doc_ids.append(payload["doc_id"])
                 else:
                     self._beyond.append(record.id)
             if offset is None:

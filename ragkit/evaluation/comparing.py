@@ -207,7 +207,7 @@ def _config(dataset: Dataset, encoders: Mapping, systems: Sequence[System], dept
         },
         "embedded_text": "title + text" if dataset.with_titles else "text",
         "truncation": "256 tokens for the embedded models, else the model's own; bm25 reads the whole text",
-        "search": _search(encoders),
+        "search": _search(list(encoders)),
         "depth": depth,
         "limit": LIMIT,
         "hybrid": "dense and bm25; rrf with k = 2, or dbsf",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from ragkit.encoders.cached_encoder import CachedEncoder
+from ragkit.encoders.variants import AnyEncoder
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.errors import RagkitError
 from ragkit.evaluation.systems import HYBRIDS, RESCORERS, Run, System
@@ -33,7 +33,7 @@ class Retriever:
     def __init__(
         self,
         index: Index,
-        encoders: Mapping[str, CachedEncoder],
+        encoders: Mapping[str, AnyEncoder],
         system: System,
         depth: int = 100,
         limit: int = 100,

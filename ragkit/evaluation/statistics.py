@@ -1,7 +1,7 @@
 """What a difference between two systems is worth: interval, test, correction, power."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ class Paired:
     losses: int
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
+def mean_interval(values: Sequence[float] | np.ndarray) -> Interval:
     """Return the mean of the queries' values and its 95 % bootstrap interval (expanded percentile, seeded).
 
     A plain percentile interval is too narrow for few queries, by about the factor that separates a normal from a t
@@ -131,6 +131,7 @@ def _paired(data: bytes, assignments: int) -> Paired:
 def _p(differing: np.ndarray, exact: bool, assignments: int) -> float:
     """Return the share of assignments of signs whose sum is at least as far from 0 as the one that was seen."""
     count, total = len(differing), differing.sum()
+    kept: Iterable[np.ndarray]
     if exact:
         kept = [np.arange(2**count)[:, None] >> np.arange(count) & 1]
     else:
@@ -145,7 +146,7 @@ def _p(differing: np.ndarray, exact: bool, assignments: int) -> float:
     return extreme / 2**count if exact else (extreme + 1) / (assignments + 1)
 
 
-def detectable(differences: Sequence[float], comparisons: int = 1) -> float:
+def detectable(differences: Sequence[float] | np.ndarray, comparisons: int = 1) -> float:
     """Return the smallest true mean difference that a two-sided test would show in 80 % of such samples.
 
     By the normal approximation (z(1 − α / 2) + z(0.8)) · s / √n, from the spread s of the n differences. α is
@@ -179,7 +180,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def _checked(values: Sequence[float]) -> np.ndarray:
+def _checked(values: Sequence[float] | np.ndarray) -> np.ndarray:
     x = np.asarray(values, float)
     if not len(x):
         raise RagkitError("There are no queries, so there is nothing to average.")
