@@ -1,6 +1,6 @@
 """Documents, queries and judgments from DataFrames, held to the rules that readers holds files to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +57,9 @@ def _records(frame: pd.DataFrame, name: str, columns: Sequence[str], optional: S
         raise RagkitError(f"{name}: the DataFrame is empty.")
     wanted = [column for column in (*columns, *optional) if column in frame.columns]
     found = of_frame(frame[wanted].reset_index(drop=True), name)
-    rows = [(number, {column: _plain(value) for column, value in row.items()}) for number, row in found.rows]
+    rows: list[tuple[int, Mapping[str, Any]]] = [
+        (number, {column: _plain(value) for column, value in row.items()}) for number, row in found.rows
+    ]
     for number, row in rows:
         for column, value in row.items():
             if value is None:

@@ -134,7 +134,7 @@ def hits(found: Hits, documents: pd.DataFrame, relevance: Mapping[str, int] | No
     """
     known = documents.set_index("doc_id")
     titles = {i: known["title"][i] or shorten(" ".join(known["text"][i].split()), 60) for i, _ in found}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"rank": rank, "doc_id": doc_id, "title": titles[doc_id], "score": float(score)}
         for rank, (doc_id, score) in enumerate(found, 1)
     ]

@@ -74,7 +74,7 @@ def _p(value: float) -> str:
 
 
 def _price(costs: pd.DataFrame, name: str, baseline: str) -> str:
-    ratios = {}
+    ratios: dict[str, str] = {}
     for column in ("bytes_per_document", "with_encoding_ms", "p50_ms"):
         if column in costs:
             ratio = costs.loc[name, column] / costs.loc[baseline, column]

@@ -32,6 +32,7 @@ class Bm25Encoder:
     dim = 0
     multivector = False
     sparse = True
+    source = None
 
     def __init__(self, k: float = K, b: float = B, mean_length: float | None = None):
         self.k, self.b, self.mean_length = k, b, mean_length

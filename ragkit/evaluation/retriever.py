@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -97,14 +98,14 @@ class Retriever:
         return pd.Series(ms, name="encoding_ms", dtype=float)
 
     def _encode_anew(self, text: str) -> dict[str, Vector]:
-        read: dict[CachedEncoder, Vector] = {}
-        found = {}
+        read: dict[AnyEncoder, Any] = {}
+        found: dict[str, Vector] = {}
         for name in self.system.vectors:
             encoder = self.encoders[name]
-            model = getattr(encoder, "source", None) or encoder
+            model = encoder.source or encoder
             if model not in read:
                 read[model] = model.encode_query(text)
-            found[name] = encoder.query_from(read[model]) if encoder is not model else read[model]
+            found[name] = encoder.query_from(read[model]) if encoder.source else read[model]
         return found
 
     def _encode(self, texts: list[str]) -> list[dict[str, Vector]]:
@@ -125,7 +126,7 @@ class Retriever:
         return sorted(self.rescore(query_id, text, candidates), key=lambda hit: (-hit[1], hit[0]))[:limit]
 
     def _first_stages(self, vectors: dict[str, Vector]) -> list[Prefetch]:
-        first, depth, names = self.system.first, self.depth, (self.system.first,)
-        if first in HYBRIDS:
-            depth, names = self.system.of_each_side(depth), ("dense", "bm25")
+        depth, names = self.depth, [self.system.first]
+        if self.system.first in HYBRIDS:
+            depth, names = self.system.of_each_side(depth), ["dense", "bm25"]
         return [Prefetch(vectors[name], name, depth) for name in names]

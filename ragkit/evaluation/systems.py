@@ -59,7 +59,7 @@ class System:
                 f"{text!r} is no system; expected a first stage (dense, colbert, tokens, muvera, bm25, hybrid, "
                 "hybrid-dbsf), or a first stage and a rerank such as dense+colbert, hybrid+colbert or dense+oracle."
             )
-        return cls(*parts)
+        return cls(parts[0], parts[1] if len(parts) == 2 else None)
 
     @property
     def name(self) -> str:
