@@ -48,8 +48,8 @@ class Dataset:
         relevance. Further columns and the indexes are ignored; whole numbers as ids become text. Queries without a
         judgment are left out, and counted in `notes`. name: names its index on a server, so it has no slash. Raises
         RagkitError, naming the row, for a missing column or value (NaN), a text that is none, an id that is there
-        twice, and a judgment that files could not hold; and for a judged query that is empty, and judgments whose query
-        or document is not there.
+        twice, and a judgment that files could not hold; and for a judged query that is empty, and judgments none of
+        which is of these queries and documents.
 
         >>> documents = pd.DataFrame({"doc_id": [1, 2], "text": ["a red fish", "a blue bird"]})
         >>> queries = pd.DataFrame({"query_id": ["q"], "text": ["fish"]})

@@ -8,37 +8,31 @@ import numpy as np
 import pandas as pd
 
 from ragkit.datasets import readers
+from ragkit.datasets.fitting import fit
 from ragkit.datasets.records import Records, of_frame
 from ragkit.errors import RagkitError
 
 
 def read(
     documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
     """Return documents, queries and qrels as Dataset has them, and notes on what was left out.
 
     documents: doc_id, text and perhaps title; queries: query_id, text and perhaps kind; qrels: query_id, doc_id,
     relevance. Raises RagkitError, naming the row, for what readers refuses in a file, and for a value that is missing;
-    and for a judged query that is empty, and judgments of a query or document that is not there.
+    for a judged query that is empty, and for judgments none of which is of these queries and documents (see fit).
     """
     texts = readers.texts_of(_records(documents, "documents", ["doc_id", "text"], ["title"]), "doc_id")
     asked = _records(queries, "queries", ["query_id", "text"], ["kind"])
     asked = replace(asked, rows=[(number, {**row, "metadata": row}) for number, row in asked.rows])  # as in a file
     questions = readers.texts_of(asked, "query_id")[["query_id", "text", "kind"]]
     judged = readers.judgments_of(_records(qrels, "qrels", ["query_id", "doc_id", "relevance"]))
-    for name, table, of in (("query_id", questions, "queries"), ("doc_id", texts, "documents")):
-        unknown = judged.loc[~judged[name].isin(set(table[name])), name]
-        if not unknown.empty:
-            raise RagkitError(
-                f"qrels: {len(unknown):,} of {len(judged):,} judgments name a {name} that is not among the {of}, such "
-                f"as {unknown.iloc[0]!r}; add what they judge, or drop them."
-            )
-    evaluated = questions[questions["query_id"].isin(set(judged["query_id"]))].reset_index(drop=True)
+    evaluated, judged, notes = fit(texts, questions, judged, "qrels")
     blank = evaluated.loc[evaluated["text"].str.strip() == "", "query_id"]
     if not blank.empty:
         raise RagkitError(f"queries: the query {blank.iloc[0]!r} is empty, but judged; give it its text.")
     left = len(questions) - len(evaluated)
-    notes = (f"{left:,} queries have no judgment and were left out",) if left else ()
+    notes += [f"{left:,} queries have no judgment and were left out"] * bool(left)
     return texts[["doc_id", "title", "text"]], evaluated, judged, notes
 
 
