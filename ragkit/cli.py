@@ -1,6 +1,7 @@
 """The command line, `ragkit` or `python -m ragkit`: doctor, search, compare, ingest, import, bench, prefetch, demo."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from ragkit.errors import RagkitError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 if the doctor or prefetch finds something missing, or 2 for bad input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal of cp1252 lacks the arrow of dense→colbert
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         for argument in arguments:
             checked_text(argument, f"the argument {argument!r}")
@@ -83,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--export", type=_path, metavar="DIR", help="write every run, and the qrels, as TREC files")
     compare.add_argument("--html", type=_path, metavar="F", help="write a self-contained report")
+    compare.add_argument(
+        "--unanswerable",
+        choices=["zero", "leave-out"],
+        default="zero",
+        help="queries whose relevant documents are not in the dataset: count as 0 (default), or are left out",
+    )
     compare.set_defaults(command=commands.compare)
 
     ingest = parsers.add_parser("ingest", help="index a dataset in a place that is kept")

@@ -70,6 +70,7 @@ def search(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     """Print systems side by side on a judged dataset, and write what was asked for."""
     from ragkit.datasets.dataset import load_dataset
+    from ragkit.datasets.fitting import Unanswerable
     from ragkit.display.report import render
     from ragkit.evaluation import exporting
     from ragkit.evaluation.comparing import compare
@@ -80,7 +81,8 @@ def compare(options: argparse.Namespace) -> int:
     runs = _named_runs(options.run, options.order)
     if options.export:
         exporting.check_names([*(System.parse(text).name for text in systems), *runs])
-    dataset = load_dataset(options.dataset, options.docs, options.split)
+    unanswerable: Unanswerable = "zero" if options.unanswerable == "zero" else "leave out"
+    dataset = load_dataset(options.dataset, options.docs, options.split, unanswerable)
     if options.export:
         try:
             exporting.check_ids(dataset, runs, options.export)
