@@ -256,6 +256,15 @@ def test_a_tilde_is_the_home_folder_in_python_and_in_variables_too(pets, tmp_pat
     index, _ = ragkit.build_index(dataset, ragkit.load_encoders(["dense"]))
     index.close()
     assert (tmp_path / "from-a-variable").is_dir()
+    (tmp_path / "faq.csv").write_text("answer\nBecause.\n", "utf8")
+    assert ragkit.import_dataset("~/faq.csv", "~/faq", text="answer") == tmp_path / "faq"
+    ragkit.write_queries("~/faq", {"q": "why"})
+    judgments = ragkit.Judgments("~/faq.jsonl")
+    judgments.record("q", "1", 2)
+    judgments.write_qrels("~/faq")
+    write_run(pd.DataFrame({"query_id": ["q"], "doc_id": ["1"], "score": [1.0]}), "~/faq.run")
+    assert read_run("~/faq.run")["doc_id"].tolist() == ["1"]
+    assert len(ragkit.load_unjudged("~/faq").documents) == len(ragkit.load_beir("~/faq").qrels) == 1
     (tmp_path / "mirror" / "beir").mkdir(parents=True)
     pets.rename(tmp_path / "mirror" / "beir" / "scifact")
     monkeypatch.setenv("RAGKIT_MIRROR", "~/mirror")

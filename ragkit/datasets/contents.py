@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from ragkit.errors import RagkitError
+from ragkit.files import expanded
 
 PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
@@ -61,7 +62,7 @@ def is_parquet(path: str | Path) -> bool:
 
     Raises RagkitError as read_text does, and for a file that is named .parquet and is none.
     """
-    path = Path(path)
+    path = expanded(path)
     with _opened(path) as file:
         head = file.read(_HEAD)
         if head.startswith(PARQUET) and file.seek(0, 2) >= 3 * len(PARQUET):
@@ -81,7 +82,7 @@ def read_text(path: str | Path, encoding: str | None = None) -> str:
     characters; for what is told by its first bytes to be no text (Excel, ZIP, PDF, …), damaged gzip, an encoding that
     is not known, and what is no regular file or is not there.
     """
-    path = Path(path)
+    path = expanded(path)
     with _unpacked(path) as file:
         data = file.read()
     _refuse_formats(path, data[:_HEAD])
@@ -110,7 +111,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     The text is unpacked if it is gzip, and UTF-8 unless a byte order mark says otherwise. Raises RagkitError, naming
     the line, as read_text does.
     """
-    path = Path(path)
+    path = expanded(path)
     with _unpacked(path) as file:
         head = file.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
         _refuse_formats(path, head)

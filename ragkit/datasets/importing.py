@@ -16,6 +16,7 @@ from ragkit.datasets.contents import is_parquet, read_text
 from ragkit.datasets.dataset import Dataset
 from ragkit.datasets.records import Records, is_jsonl, of_frame, read_delimited, read_records
 from ragkit.errors import RagkitError, shorten
+from ragkit.files import expanded
 
 SUFFIXES = (".txt", ".md")
 
@@ -75,7 +76,7 @@ def read_documents(
     if not isinstance(path, str | os.PathLike | pd.DataFrame):
         raise RagkitError(f"Expected a file, a folder or a DataFrame, got {type(path).__name__}.")
     if not isinstance(path, pd.DataFrame):
-        path = Path(checked_text(os.fspath(path), "the name of a file"))
+        path = expanded(checked_text(os.fspath(path), "the name of a file"))
     options = {"delimiter": delimiter, "encoding": encoding, "quoting": quoting}
     if isinstance(path, Path) and path.is_dir():
         if text or title or id or delimiter or quoting:
@@ -100,7 +101,7 @@ def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
 
     Raises RagkitError if something is at `to` (an empty folder aside), or it cannot be written.
     """
-    to = Path(to)
+    to = expanded(to)
     checked_text(os.fspath(to), "the name of the folder to make")
     if to.exists() and not (to.is_dir() and not any(to.iterdir())):
         raise RagkitError(f"{to} is there already and is left as it is; name another folder, or delete that one.")
@@ -128,7 +129,7 @@ def load_unjudged(folder: str | Path) -> Dataset:
     For searching, pooling and judging; load_beir reads what is to be evaluated. There may be no queries yet; an empty
     one is left out, with a note. Raises RagkitError for a corpus that is missing, and for a file that cannot be read.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     name = checked_text(folder.resolve().name, f"the name of the folder {str(folder)!r}")
     corpora, asked = layout.find(folder, "corpus"), layout.find(folder, "queries")
     if not corpora:

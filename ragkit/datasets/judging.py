@@ -11,7 +11,7 @@ import pandas as pd
 from ragkit.datasets.characters import checked_id, checked_text
 from ragkit.datasets.judgment_columns import grade
 from ragkit.errors import RagkitError, shorten
-from ragkit.files import write_text
+from ragkit.files import expanded, write_text
 
 GRADES = {0: "no answer", 1: "a partial answer", 2: "what was asked for"}
 QRELS_HEADER = "query-id\tcorpus-id\tscore\n"
@@ -63,7 +63,7 @@ class Judgments:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = expanded(path)
 
     def __repr__(self) -> str:
         return f"Judgments in {self.path}"
