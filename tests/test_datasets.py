@@ -376,6 +376,26 @@ def test_content_that_is_not_the_manifests_is_refused(known, monkeypatch):
         ragkit.load_beir("tiny")
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("corpus", "title"), ("corpus", "text"), ("corpus", "doc_id"), ("queries", "text"), ("queries", "query_id")]
+    + [("qrels", "query_id"), ("qrels", "doc_id"), ("qrels", "relevance")],
+)
+def test_the_content_hash_knows_every_column_that_counts(name, part, write_collection):
+    folder = write_collection([DOC, DOC.replace("d1", "d2")], [QUERY], [QREL])
+    tables = {
+        "corpus": readers.read_corpus(folder / "corpus.jsonl"),
+        "queries": readers.read_queries(folder / "queries.jsonl"),
+        "qrels": readers.read_qrels(folder / "qrels" / "test.tsv"),
+    }
+    before = beir.content_sha256(*tables.values())
+    other = 2 if part == "relevance" else "another"
+    changed = tables | {name: tables[name].assign(**{part: [other, *tables[name][part][1:]]})}
+    after = beir.content_sha256(*changed.values())
+    assert {key for key in after if after[key] != before[key]} == {"documents" if name == "corpus" else name}
+    assert beir.content_sha256(*(table[::-1] for table in tables.values())) == before  # the order counts for nothing
+
+
 @pytest.mark.scifact
 def test_scifacts_subset_is_the_one_of_the_manifest():
     manifest = catalogue.manifests()["scifact"]

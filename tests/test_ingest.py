@@ -216,6 +216,15 @@ def test_a_folder_is_continued_only_with_the_documents_it_was_made_for(movies, t
         build_index(changed, encoders, tmp_path / "kept")
 
 
+def test_a_folder_is_not_continued_with_documents_whose_titles_alone_are_others(tmp_path):
+    """A title is embedded with its text, so that another title is another vector."""
+    dataset, encoders = replace(collection(["a film", "a play"]), with_titles=True), load_encoders(["dense"])
+    build_index(dataset, encoders, tmp_path / "kept")[0].close()
+    titled = replace(dataset, documents=dataset.documents.assign(title=["Alien", ""]))
+    with pytest.raises(RagkitError, match="holds another index"):
+        build_index(titled, encoders, tmp_path / "kept")
+
+
 def fill(texts):
     for encoder in load_encoders(["dense", "colbert"]).values():
         encoder.encode_documents(texts)

@@ -9,7 +9,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pooch
@@ -54,8 +54,6 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def _move(stage: Path, target: Path) -> None:
-    with suppress(OSError):
-        target.rmdir()  # an empty folder is in the way
     try:
         stage.rename(target)
     except OSError:
