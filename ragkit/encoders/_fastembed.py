@@ -137,16 +137,22 @@ def model_files(embedding: Embedding) -> dict[str, Path]:
     return {name: Path(model._model_dir) / name for name in names if (Path(model._model_dir) / name).is_file()}
 
 
+def markers(embedding: Embedding) -> int:
+    """Return how many tokens the model puts into a document beside those of its tokenizer."""
+    model: Any = embedding.model
+    two = {"input_ids": np.zeros((1, 2), np.int64), "attention_mask": np.ones((1, 2), np.int64)}
+    return model._preprocess_onnx_input(two, is_doc=True)["attention_mask"].shape[1] - 2
+
+
 def token_counts(embedding: Embedding, texts: Sequence[str]) -> list[int]:
     """Return how many tokens the model reads of each text as a document; characters if it has no tokenizer."""
     model: Any = embedding.model
     if not hasattr(model, "_ensure_tokenizer"):
         return [len(text) for text in texts]
     model._ensure_tokenizer()
-    one = {"input_ids": np.zeros((1, 2), np.int64), "attention_mask": np.ones((1, 2), np.int64)}
-    markers = model._preprocess_onnx_input(one, is_doc=True)["attention_mask"].sum() - 2  # put in after the tokenizer
+    added = markers(embedding)
     batches = (model.tokenize(texts[i : i + 256]) for i in range(0, len(texts), 256))
-    return [int(markers) + sum(encoding.attention_mask) for batch in batches for encoding in batch]
+    return [added + sum(encoding.attention_mask) for batch in batches for encoding in batch]
 
 
 def token_kinds(embedding: LateInteractionTextEmbedding, text: str, query: bool) -> list[tuple[str, str]]:
@@ -157,15 +163,15 @@ def token_kinds(embedding: LateInteractionTextEmbedding, text: str, query: bool)
     arrays = {"input_ids": np.array([encoding.ids]), "attention_mask": np.array([encoding.attention_mask])}
     arrays = model._preprocess_onnx_input(arrays, is_doc=not query)
     special = set(model.special_token_to_id.values())
-    markers = {model.QUERY_MARKER_TOKEN_ID: "[Q]", model.DOCUMENT_MARKER_TOKEN_ID: "[D]"}
+    marked = {model.QUERY_MARKER_TOKEN_ID: "[Q]", model.DOCUMENT_MARKER_TOKEN_ID: "[D]"}
     skipped = set() if query else model.skip_list | {model.pad_token_id}
     found = []
     for token_id in arrays["input_ids"][0].tolist():
         label = model.tokenizer.id_to_token(token_id)
         if token_id in skipped:
             found.append((label, "skipped"))
-        elif token_id in markers:  # the vocabulary may call them [unused0] and [unused1]
-            found.append((markers[token_id], "marker"))
+        elif token_id in marked:  # the vocabulary may call them [unused0] and [unused1]
+            found.append((marked[token_id], "marker"))
         elif label == model.MASK_TOKEN:
             found.append((label, "mask"))
         else:
