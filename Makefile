@@ -29,7 +29,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras demo test check lab refresh exercises results bench sums lock lint clean
+.PHONY: help setup extras demo test check lab refresh exercises results bench sums lock lint mutants clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -42,6 +42,7 @@ help:
 	@echo "make results  measure what the README shows (about 10 minutes)"
 	@echo "make bench    measure what docs/scale.md shows (about 25 minutes)"
 	@echo "make sums     data/SHA256SUMS, after a change in data/"
+	@echo "make mutants  small changes of the code that no test notices (an hour at most a call; docs/mutants.md)"
 	@echo "make lock     new versions    make lint     style, types, imports"
 
 setup: $(READY)
@@ -101,6 +102,11 @@ lint: $(READY)
 sums: $(READY)
 	$(BIN)/python docs/make_sums.py
 
+# What was tried is kept in mutants/, and the next call goes on there; ONLY="ragkit.evaluation.measures*" tries a part.
+mutants: $(VENV)/.extras
+	RAGKIT_DATA="$(CURDIR)/data" timeout 3600 $(BIN)/mutmut run $(ONLY) || [ $$? = 124 ]
+	$(BIN)/mutmut results
+
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --no-header \
 		--no-annotate --output-file requirements.txt
@@ -108,4 +114,4 @@ lock: $(READY)
 		--python-version 3.11 --no-header --no-annotate --output-file requirements-extras.txt
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build mutants
