@@ -118,7 +118,7 @@ def _swallowed(path: Path, records: list[Record], delimiter: str) -> list[str]:
         for field in fields:
             if "\n" not in field and "\r" not in field or delimiter not in field:
                 continue
-            if delimiter not in ",;":
+            if delimiter in "\t|":
                 raise RagkitError(
                     f"{path}: a quote opened in the row that begins in line {line} closes lines later, beyond a "
                     f"{DELIMITERS.get(delimiter, repr(delimiter))}: {shorten(field, 60)!r}. {_UNQUOTED} If that is one "
