@@ -55,6 +55,11 @@ def test_whole_numbers_as_ids_become_text(dtype):
     assert made.documents["doc_id"].tolist() == ["7", second] and made.qrels["doc_id"].tolist() == ["7", second]
 
 
+def test_an_index_is_not_taken_for_the_ids_whatever_its_name():
+    made = Dataset.from_frames(DOCUMENTS.rename_axis("id"), QUERIES.rename_axis("qid"), QRELS.rename_axis("docno"))
+    assert made == Dataset.from_frames(DOCUMENTS, QUERIES, QRELS)
+
+
 def test_what_is_given_is_not_changed_and_not_kept():
     before = [frame.copy() for frame in (DOCUMENTS, QUERIES, QRELS)]
     made = Dataset.from_frames(DOCUMENTS, QUERIES, QRELS)

@@ -166,14 +166,14 @@ def test_numbers_stand_right_and_words_left():
 
 def test_other_objects_say_what_they_are(movies, tmp_path):
     encoders = ragkit.load_encoders(["colbert", "bm25", "colbert-pool2"])
-    assert repr(encoders["colbert"]) == "Encoder ragkit/colbert-minilm-l6: (rows, 128) a text"
+    assert repr(encoders["colbert"]) == "<Encoder ragkit/colbert-minilm-l6: late interaction, dim 128>"
     assert all(" object at " not in repr(encoder) for encoder in encoders.values())
     with ragkit.open_index(":memory:", {"dense": ragkit.VectorSpec(2)}) as index:
         index.add(["a"], {"dense": [np.array([1.0, 0.0])]})
-        assert repr(index) == "LocalIndex of dense: 1 documents in Qdrant local mode (NumPy, not for timing)"
+        assert repr(index) == "<LocalIndex of dense: 1 documents in Qdrant local mode (NumPy, not for timing)>"
         retriever = ragkit.Retriever(index, ragkit.load_encoders(["dense"]), ragkit.System.parse("dense"))
-        assert repr(retriever) == f"Retriever of dense, limit 100, over {index!r}"
-    assert repr(ragkit.Judgments(tmp_path / "j.jsonl")) == f"Judgments in {tmp_path / 'j.jsonl'}"
+        assert repr(retriever) == f"<Retriever of dense, limit 100, over {index!r}>"
+    assert repr(ragkit.Judgments(tmp_path / "j.jsonl")) == f"<Judgments in {tmp_path / 'j.jsonl'}>"
 
 
 def test_maxsim_and_comparison_are_public():

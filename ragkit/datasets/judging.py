@@ -66,7 +66,7 @@ class Judgments:
         self.path = expanded(path)
 
     def __repr__(self) -> str:
-        return f"Judgments in {self.path}"
+        return f"<Judgments in {self.path}>"
 
     def record(self, query_id: str, doc_id: str, relevance: int) -> None:
         """Append one judgment. Raises RagkitError for a relevance other than 0, 1 or 2, or an id that is no text."""

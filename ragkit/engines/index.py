@@ -47,7 +47,7 @@ class Index(ABC):
 
     def __repr__(self) -> str:
         names = ", ".join(self.vectors)
-        return f"{type(self).__name__} of {names}: {len(self.doc_ids):,} documents in {self.engine}"
+        return f"<{type(self).__name__} of {names}: {len(self.doc_ids):,} documents in {self.engine}>"
 
     def add(self, doc_ids: Sequence[str], vectors: dict[str, Sequence[Vector]]) -> None:
         """Store one vector of every name for each document; point ids are positions, from 0.

@@ -56,7 +56,7 @@ class Retriever:
 
     def __repr__(self) -> str:
         depth = "" if self.system.rerank is None else f", depth {self.depth}"
-        return f"Retriever of {self.system.name}{depth}, limit {self.limit}, over {self.index!r}"
+        return f"<Retriever of {self.system.name}{depth}, limit {self.limit}, over {self.index!r}>"
 
     def search(self, text: str) -> Hits:
         """Return (doc_id, score) for one query text, best first."""
