@@ -90,4 +90,9 @@ def _price(costs: pd.DataFrame, name: str, baseline: str) -> str:
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
+    """Return a ratio in words, with two figures at least where it is small.
+
+    >>> _times(110.4), _times(1.46), _times(0.0234)
+    ('110 times', '1.5 times', '0.023 times')
+    """
+    return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times" if ratio >= 0.1 else f"{ratio:.2g} times"
