@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ragkit.addresses import shown
 from ragkit.errors import RagkitError
 from ragkit.files import write_text
 
@@ -91,7 +92,7 @@ def compare(options: argparse.Namespace) -> int:
                 raise
             print(f"ragkit: nothing will be exported, since {error}", file=sys.stderr)
     comparison = compare(dataset, systems, options.depth, options.where, runs=runs)
-    comparison.config["command"] = "python -m ragkit " + shlex.join(options.arguments)
+    comparison.config["command"] = "python -m ragkit " + shlex.join(map(shown, options.arguments))
     writes: list[Callable[[], Any]] = []
     if options.html:
         writes.append(lambda: write_text(options.html, render([(dataset, comparison)]) + "\n"))
@@ -170,7 +171,7 @@ def ingest(options: argparse.Namespace) -> int:
     )
     index, size = build_index(dataset, encoders, options.where, server)
     with index:
-        print(f"{len(index.doc_ids):,} documents in {options.where} ({index.engine}); a search reads of each:")
+        print(f"{len(index.doc_ids):,} documents in {shown(options.where)} ({index.engine}); a search reads of each:")
         for name, bytes_ in size.items():
             print(f"  {name}: {bytes_:,.0f} bytes")
     return 0
@@ -228,7 +229,7 @@ def bench(options: argparse.Namespace) -> int:
     rows = bench(dataset, **settings)
     on = machine()
     if options.json:
-        command = "python -m ragkit " + shlex.join(options.arguments)
+        command = "python -m ragkit " + shlex.join(map(shown, options.arguments))
         result = {"command": command, "collection": dataset.name, "documents": len(dataset.documents), "machine": on}
         _write_json(options, result | {"rows": rows})
     print(f"{dataset.name}: {len(dataset.documents):,} documents; " + ", ".join(f"{k} {v}" for k, v in on.items()))
