@@ -239,12 +239,13 @@ def bench(options: argparse.Namespace) -> int:
 
 def prefetch(options: argparse.Namespace) -> int:
     """Fill or check a folder; 1 if something is damaged or missing."""
-    from ragkit.files import damaged
     from ragkit.workshop.stick import fill_stick
+    from ragkit.workshop.verify import problems
 
     if options.check:
-        found = damaged(options.check)
-        print("\n".join([*found, f"{len(found)} files are damaged or missing" if found else "every file is intact"]))
+        found = problems(options.check)
+        bad = f"{len(found)} files are damaged, missing or not listed"
+        print("\n".join([*found, bad if found else "every file is intact"]))
         return 1 if found else 0
     lacking = fill_stick(
         options.to,
