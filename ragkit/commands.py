@@ -28,6 +28,8 @@ def doctor(options: argparse.Namespace) -> int:
     for finding in findings:
         print(f"{finding.status:<8} {finding.what:<40} {finding.detail}")
     print("The lessons can run." if can_run(findings) else "Something is missing: see above.")
+    if any(finding.status == "note" for finding in findings):
+        print("A note says what is skipped, slower, or fetched on first use.")
     return 0 if can_run(findings) else 1
 
 
