@@ -21,7 +21,7 @@ from ragkit.datasets.dataset import load_beir, load_movies
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
 from ragkit.errors import RagkitError
-from ragkit.paths import cache_dir, data_dir
+from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder
 from ragkit.vectors import VectorSpec
 
 PACKAGES = (
@@ -36,7 +36,6 @@ PACKAGES = (
 )
 # Measured with `make demo` on SciFact's subset: room for the embeddings, the index and the models.
 NEED_DISK_GB, NEED_MEMORY_GB = 1.0, 2.0
-RESTORE = "git checkout -- data restores it; RAGKIT_DATA can name another folder"
 
 
 @dataclass(frozen=True)
@@ -107,15 +106,13 @@ def _data():
     try:
         movies = load_movies()
         counts = f"{len(movies.documents)} documents, {len(movies.queries)} queries, {len(movies.qrels)} judgments"
-        whole = len(movies.qrels) == len(movies.documents) * len(movies.queries) > 0  # every pair is judged
-        advice = "" if whole else f", which is not all; {RESTORE}"
-        yield Finding("ok" if whole else "missing", "movies", f"{counts}, read from {data_dir()}{advice}")
-    except (RagkitError, OSError, LookupError) as error:
-        yield Finding("missing", "movies", f"{error} In a checkout, {RESTORE}")
+        yield Finding("ok", "movies", f"{counts}, checksums match: {data_dir()}")
+    except RagkitError as error:
+        yield Finding("missing", "movies", str(error))
     try:
         named = catalogue()
-    except OSError as error:
-        yield Finding("missing", "datasets by name", f"{error}; in a checkout, {RESTORE}")
+    except RagkitError as error:
+        yield Finding("missing", "datasets by name", str(error))
         return
     for name, known in named.items():
         if known.manifest is not None:  # any other is looked for when it is asked for
@@ -133,12 +130,14 @@ def _known(name: str, url: str | None) -> Finding:
         if place:
             count = len(load_beir(name, "all").documents)
             return Finding("ok", name, f"{count:,} documents, checksums match: {place}", local=True)
+        folder, address = mirror_folder(), mirror_address()
     except (RagkitError, OSError, zipfile.BadZipFile) as error:
         return Finding("missing", name, str(error), local=True)
-    mirror = os.environ.get("RAGKIT_MIRROR", "")
-    there = "not in the cache" + (f", nor in RAGKIT_MIRROR={shown(mirror)}" if mirror and "://" not in mirror else "")
-    addresses = [address for address in (shown(mirror) if "://" in mirror else "", url) if address]
-    later = f"will be asked for on first use at {', then at '.join(addresses)}" if addresses else "no address has it"
+    there = "not in the cache" + (f", nor in {folder} (RAGKIT_MIRROR)" if folder else "")
+    if os.environ.get("RAGKIT_MIRROR") and not folder and not address:
+        there += "; RAGKIT_MIRROR names no folder"
+    asked = [shown(one) for one in (address, url) if one]
+    later = f"will be asked for on first use at {', then at '.join(asked)}" if asked else "no address has it"
     return Finding("note", name, f"{there}; {later}", local=True)
 
 
