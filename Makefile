@@ -21,9 +21,11 @@ override RAGKIT_MIRROR := $(abspath $(RAGKIT_MIRROR))
 export RAGKIT_MIRROR
 endif
 
-# A mirror that python -m ragkit prefetch filled replaces the package index and the model hub.
+# A mirror that python -m ragkit prefetch filled replaces the package index and the model hub. Its wheels are checked
+# twice: against the mirror's SHA256SUMS before pip reads any, and by pip against the lock.
 ifneq ($(wildcard $(RAGKIT_MIRROR)/wheels/*.whl),)
 PIP_FROM := --no-index --find-links "$(RAGKIT_MIRROR)/wheels"
+VERIFY := $(PYTHON) ragkit/workshop/verify.py "$(RAGKIT_MIRROR)"
 endif
 ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
@@ -49,8 +51,9 @@ setup: $(READY)
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(v < (3, 11) and 'Python 3.11 or later is needed, this is %d.%d; try: make PYTHON=python3.12 …' % v[:2])"
+	$(VERIFY)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FROM) -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(PIP_FROM) -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PIP_FROM) -e .
 	@$(BIN)/python -c "open('$(READY)', 'w').close()"
 
@@ -58,7 +61,7 @@ $(READY): requirements.txt pyproject.toml
 extras: $(VENV)/.extras
 
 $(VENV)/.extras: requirements-extras.txt $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-extras.txt
 	@$(BIN)/python -c "open('$(VENV)/.extras', 'w').close()"
 
 demo: $(READY)
@@ -108,10 +111,10 @@ mutants: $(VENV)/.extras
 	$(BIN)/mutmut results
 
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --no-header \
-		--no-annotate --output-file requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-header --no-annotate --output-file requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --group extras --constraint requirements.txt --universal \
-		--python-version 3.11 --no-header --no-annotate --output-file requirements-extras.txt
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-extras.txt
 
 clean:
 	rm -rf $(VENV) build mutants

@@ -148,7 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     prefetch.set_defaults(command=commands.prefetch)
     to = prefetch.add_mutually_exclusive_group(required=True)
     to.add_argument("--to", type=_path, metavar="DIR", help="the folder; later: RAGKIT_MIRROR=DIR make lab")
-    to.add_argument("--check", type=_path, metavar="DIR", help="say which of its files are missing or damaged")
+    to.add_argument(
+        "--check", type=_path, metavar="DIR", help="say which of its files are missing, damaged or not listed"
+    )
     prefetch.add_argument("--datasets", default="movies,scifact", metavar="D,D,…", help="default: movies,scifact")
     prefetch.add_argument("--collections", dest="datasets", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     prefetch.add_argument("--docs", type=_docs, metavar="N", help="documents whose embeddings come along, or 'all'")

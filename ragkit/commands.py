@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ragkit.addresses import shown
 from ragkit.errors import RagkitError
 from ragkit.files import write_text
 
@@ -27,6 +28,8 @@ def doctor(options: argparse.Namespace) -> int:
     for finding in findings:
         print(f"{finding.status:<8} {finding.what:<40} {finding.detail}")
     print("The lessons can run." if can_run(findings) else "Something is missing: see above.")
+    if any(finding.status == "note" for finding in findings):
+        print("A note says what is skipped, slower, or fetched on first use.")
     return 0 if can_run(findings) else 1
 
 
@@ -91,7 +94,7 @@ def compare(options: argparse.Namespace) -> int:
                 raise
             print(f"ragkit: nothing will be exported, since {error}", file=sys.stderr)
     comparison = compare(dataset, systems, options.depth, options.where, runs=runs)
-    comparison.config["command"] = "python -m ragkit " + shlex.join(options.arguments)
+    comparison.config["command"] = "python -m ragkit " + shlex.join(map(shown, options.arguments))
     writes: list[Callable[[], Any]] = []
     if options.html:
         writes.append(lambda: write_text(options.html, render([(dataset, comparison)]) + "\n"))
@@ -170,7 +173,7 @@ def ingest(options: argparse.Namespace) -> int:
     )
     index, size = build_index(dataset, encoders, options.where, server)
     with index:
-        print(f"{len(index.doc_ids):,} documents in {options.where} ({index.engine}); a search reads of each:")
+        print(f"{len(index.doc_ids):,} documents in {shown(options.where)} ({index.engine}); a search reads of each:")
         for name, bytes_ in size.items():
             print(f"  {name}: {bytes_:,.0f} bytes")
     return 0
@@ -228,7 +231,7 @@ def bench(options: argparse.Namespace) -> int:
     rows = bench(dataset, **settings)
     on = machine()
     if options.json:
-        command = "python -m ragkit " + shlex.join(options.arguments)
+        command = "python -m ragkit " + shlex.join(map(shown, options.arguments))
         result = {"command": command, "collection": dataset.name, "documents": len(dataset.documents), "machine": on}
         _write_json(options, result | {"rows": rows})
     print(f"{dataset.name}: {len(dataset.documents):,} documents; " + ", ".join(f"{k} {v}" for k, v in on.items()))
@@ -238,12 +241,13 @@ def bench(options: argparse.Namespace) -> int:
 
 def prefetch(options: argparse.Namespace) -> int:
     """Fill or check a folder; 1 if something is damaged or missing."""
-    from ragkit.files import damaged
     from ragkit.workshop.stick import fill_stick
+    from ragkit.workshop.verify import problems
 
     if options.check:
-        found = damaged(options.check)
-        print("\n".join([*found, f"{len(found)} files are damaged or missing" if found else "every file is intact"]))
+        found = problems(options.check)
+        bad = f"{len(found)} files are damaged, missing or not listed"
+        print("\n".join([*found, bad if found else "every file is intact"]))
         return 1 if found else 0
     lacking = fill_stick(
         options.to,

@@ -128,10 +128,11 @@ def write_sums(folder: str | Path, sums: Mapping[str, str]) -> None:
     write_text(Path(folder) / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
 
 
-def damaged(folder: str | Path) -> list[str]:
+def damaged(folder: str | Path, part: str = "") -> list[str]:
     """Return a line for each file that the folder's checksums list and that is missing or differs; [] if intact.
 
-    Raises RagkitError if there is no such folder, or no checksum file in it.
+    part: how the paths begin that are looked at, such as "wheels/". Raises RagkitError if there is no such folder, or
+    no checksum file in it.
     """
     sums = read_sums(folder)
     if not sums:
@@ -139,6 +140,8 @@ def damaged(folder: str | Path) -> list[str]:
     found = []
     for name, expected in sums.items():
         path = inside(folder, name)
+        if not name.startswith(part):
+            continue
         if not path.is_file():
             found.append(f"{name}: missing")
         elif sha256(path) != expected:

@@ -18,10 +18,11 @@ import pytest
 import ragkit
 from ragkit.cli import main
 from ragkit.encoders.embedding_cache import EmbeddingCache
-from ragkit.files import damaged
+from ragkit.files import damaged, sha256
 from ragkit.paths import in_mirror
-from ragkit.workshop import wheels
+from ragkit.workshop import verify, wheels
 from ragkit.workshop.stick import fill_stick
+from ragkit.workshop.verify import problems
 from ragkit.workshop.wheels import Target, absent, pins
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,18 +33,25 @@ def refuse(*arguments, **options):
     raise AssertionError(f"the network was asked for: {arguments}")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 from ragkit.encoders import Encoder
+embed = Encoder._embed
 def no_model(*arguments):
     raise AssertionError("something was encoded")
 Encoder._embed = no_model
 """
+# A comparison encodes each query once more, alone, to time it; what it searches with comes from the cache.
+TIMED = """
+def one_query(self, texts, role):
+    return embed(self, texts, role) if role == "query" and len(texts) == 1 else no_model()
+Encoder._embed = one_query
+"""
 
 
-def write_wheel(folder, name, version="1.0", tag="py3-none-any"):
-    """Write the smallest wheel that pip installs: one module whose VERSION is the version."""
+def write_wheel(folder, name, version="1.0", tag="py3-none-any", more=""):
+    """Write the smallest wheel that pip installs: one module whose VERSION is the version; more: of its metadata."""
     info = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": f"VERSION = {version!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
     rows = []
@@ -68,8 +76,13 @@ def index(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    lines = []
+    for path in sorted((tmp_path / "index").iterdir()):
+        name = path.name.split("-")[0]
+        marker = " ; sys_platform == 'win32'" if name == "winfig" else ""
+        lines.append(f"{name}==1.0{marker} \\\n    --hash=sha256:{sha256(path)}\n")
     lock = tmp_path / "requirements.txt"
-    lock.write_text("apple==1.0\npear==1.0\nplum==1.0\nwinfig==1.0 ; sys_platform == 'win32'\n", "utf8")
+    lock.write_text("".join(lines), "utf8")
     return lock
 
 
@@ -80,7 +93,7 @@ def fill(index, tmp_path, monkeypatch):
     said = []
 
     def run(**options):
-        options = {"collections": (), "lock": index, "say": said.append} | options
+        options = {"datasets": (), "lock": index, "say": said.append} | options
         return fill_stick(tmp_path / "stick", **options)
 
     run.stick, run.said = tmp_path / "stick", said
@@ -91,25 +104,55 @@ def contents(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def tree(folder):
+    """All that is in a folder: files by content, folders, and where links lead."""
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*")}
+    return {n: os.readlink(p) if p.is_symlink() else p.is_file() and p.read_bytes() for n, p in found.items()}
+
+
 def flip_a_byte(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
+ZERO, ONE = "0" * 64, "1" * 64
+
+
 def test_a_lock_is_read_with_the_eyes_of_another_machine(tmp_path):
     lock = tmp_path / "lock.txt"
-    lines = ["a==1", "b==2 ; sys_platform == 'win32'", "c==3 ; os_name != 'nt'", "d==4 ; platform_machine == 'arm64'"]
-    lines += ["e==5 ; python_full_version < '3.12'", "e==6 ; python_full_version >= '3.12'", "# a comment", ""]
-    lines += ["f==7 ; python_full_version < '3.11.5'", "f==8 ; python_full_version >= '3.11.5'"]
-    lock.write_text("\n".join(lines), "utf8")
-    assert pins(lock, Target.parse("windows-3.12")) == ["a==1", "b==2", "e==6", "f==8"]
-    assert pins(lock, Target.parse("macos-3.12")) == ["a==1", "c==3", "d==4", "e==6", "f==8"]
+    pinned = ["a==1", "b==2 ; sys_platform == 'win32'", "c==3 ; os_name != 'nt'", "d==4 ; platform_machine == 'arm64'"]
+    pinned += ["e==5 ; python_full_version < '3.12'", "e==6 ; python_full_version >= '3.12'"]
+    pinned += ["f==7 ; python_full_version < '3.11.5'", "f==8 ; python_full_version >= '3.11.5'"]
+    lines = [f"{pin} \\\n    --hash=sha256:{ZERO} \\\n    --hash=sha256:{ONE}" for pin in pinned]
+    lock.write_text("\n".join([*lines[:2], "# a comment", "", *lines[2:]]), "utf8")
+    assert list(pins(lock, Target.parse("windows-3.12"))) == ["a==1", "b==2", "e==6", "f==8"]
+    assert list(pins(lock, Target.parse("macos-3.12"))) == ["a==1", "c==3", "d==4", "e==6", "f==8"]
     # Which 3.11 it will be is not known: both pins of f come along.
-    assert pins(lock, Target.parse("linux-3.11")) == ["a==1", "c==3", "e==5", "f==7", "f==8"]
-    lock.write_text("a==1\nb>=2\n", "utf8")
-    with pytest.raises(ragkit.RagkitError, match=r"line 2: expected name==version, got 'b>=2'"):
+    assert list(pins(lock, Target.parse("linux-3.11"))) == ["a==1", "c==3", "e==5", "f==7", "f==8"]
+    assert set(pins(lock, Target.parse("linux-3.11")).values()) == {frozenset({ZERO, ONE})}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("b>=2", "line 3: expected name==version, got 'b>=2'"),
+        ("b==2", "line 3: b==2 has no --hash=sha256:…; make the lock with: make lock"),
+        ("b==2 --hash=sha256:12", "line 3: b==2 has no --hash"),
+        (f"b==2 --hash=md5:{ZERO[:32]}", "line 3: b==2 has no --hash"),
+    ],
+)
+def test_a_line_that_pins_no_file_is_named(line, message, tmp_path):
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"a==1 \\\n    --hash=sha256:{ZERO}\n{line}\n", "utf8")
+    with pytest.raises(ragkit.RagkitError, match=message):
         pins(lock, Target.parse("this"))
+
+
+def test_a_lock_that_is_not_there_is_named_before_the_folder_is_made(fill, tmp_path):
+    with pytest.raises(ragkit.RagkitError, match=r"no-lock.txt cannot be read .*requirements.txt of a checkout"):
+        fill(lock=tmp_path / "no-lock.txt")
+    assert not fill.stick.exists()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +169,9 @@ def test_a_lock_is_read_with_the_eyes_of_another_machine(tmp_path):
     ],
 )
 def test_a_wheel_counts_where_it_can_be_installed(wheel, target, fits):
-    assert (absent(["a==1"], Target.parse(target), [wheel]) == []) is fits
+    lock = {"a==1": frozenset({ZERO, ONE})}
+    assert (absent(lock, Target.parse(target), {wheel: ONE}) == {}) is fits
+    assert absent(lock, Target.parse(target), {wheel: "2" * 64}) == lock  # by its name only
 
 
 @pytest.mark.parametrize("name", ["win", "windows-3", "windows-x.y", "-3.12", "linux-arm-", ""])
@@ -155,6 +200,14 @@ def test_a_pin_without_a_wheel_is_named_and_the_others_come(fill, index):
     assert sorted(contents(fill.stick / "wheels")) == ["apple-1.0-py3-none-any.whl", "plum-1.0-py3-none-any.whl"]
 
 
+def test_a_wheel_for_a_later_release_of_the_same_python_comes_too(fill, index, tmp_path):
+    write_wheel(tmp_path / "index", "fig", more="Requires-Python: >=3.11.5\n")
+    digest = sha256(tmp_path / "index" / "fig-1.0-py3-none-any.whl")
+    index.write_text(f"fig==1.0 ; python_full_version >= '3.11.5' --hash=sha256:{digest}\n", "utf8")
+    assert fill(platforms=["linux-3.11"]) == []
+    assert list(contents(fill.stick / "wheels")) == ["fig-1.0-py3-none-any.whl"]
+
+
 @pytest.mark.slow
 def test_without_a_network_it_stops_and_says_so(fill, monkeypatch):
     monkeypatch.delenv("PIP_FIND_LINKS")
@@ -164,22 +217,22 @@ def test_without_a_network_it_stops_and_says_so(fill, monkeypatch):
 
 def test_interrupted_it_continues_where_it_stopped(fill, monkeypatch):
     monkeypatch.setattr(wheels, "_BATCH", 1)
-    pip, asked = wheels._pip, []
+    download, asked = wheels._download, []
 
-    def stopped(arguments, folder, keep=None):
+    def stopped(wanted, target, folder):
         if len(asked) == 1:
             raise KeyboardInterrupt
-        asked.append(arguments[-2])
-        return pip(arguments, folder, keep)
+        asked.extend(wanted)
+        return download(wanted, target, folder)
 
-    monkeypatch.setattr(wheels, "_pip", stopped)
+    monkeypatch.setattr(wheels, "_download", stopped)
     with pytest.raises(KeyboardInterrupt):
         fill()
     (fill.stick / "wheels" / ".partial").mkdir()
     (fill.stick / "wheels" / ".partial" / "half.whl").write_bytes(b"PK")
     assert asked == ["apple==1.0"] and damaged(fill.stick) == []
 
-    monkeypatch.setattr(wheels, "_pip", lambda a, f, keep=None: asked.append(a[-2]) or pip(a, f, keep))
+    monkeypatch.setattr(wheels, "_download", lambda w, t, f: asked.extend(w) or download(w, t, f))
     assert fill() == []
     assert asked == ["apple==1.0", "pear==1.0", "plum==1.0"]
     assert len(contents(fill.stick / "wheels")) == 3
@@ -197,11 +250,120 @@ def test_what_is_damaged_or_missing_is_named_and_alone_fetched_again(fill, capsy
     out = capsys.readouterr().out.splitlines()
     assert out[:2] == ["wheels/pear-1.0-py3-none-any.whl: damaged", "wheels/plum-1.0-py3-none-any.whl: missing"]
 
-    pip, asked = wheels._pip, []
-    monkeypatch.setattr(wheels, "_pip", lambda a, f, keep=None: asked.append(a[-3:-1]) or pip(a, f, keep))
+    download, asked = wheels._download, []
+    monkeypatch.setattr(wheels, "_download", lambda w, t, f: asked.append(list(w)) or download(w, t, f))
     fill()
     assert asked == [["pear==1.0", "plum==1.0"]]
     assert contents(fill.stick) == before
+
+
+def test_a_wheel_that_is_not_the_locks_is_not_fetched(fill, tmp_path):
+    path = tmp_path / "index" / "pear-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "a") as wheel:
+        wheel.writestr("pear_extra.py", "raise SystemExit('this is no pear')\n")
+    assert fill() == [
+        f"pear==1.0 for {Target.parse('this').name}: the wheel that was found is not the lock's, its SHA-256 differs"
+    ]
+    assert sorted(contents(fill.stick / "wheels")) == ["apple-1.0-py3-none-any.whl", "plum-1.0-py3-none-any.whl"]
+
+
+def test_a_wheel_on_the_stick_that_is_not_the_locks_is_replaced(fill):
+    """As an older kit left them there, which built what had no wheel."""
+    fill()
+    before = contents(fill.stick)
+    (fill.stick / "wheels" / "pear-1.0-py3-none-any.whl").unlink()
+    write_wheel(fill.stick / "wheels", "pear", tag="py2.py3-none-any")
+    write_wheel(fill.stick / "wheels", "fig")  # another lock's: it is nobody's business here
+    names = sorted(path.relative_to(fill.stick).as_posix() for path in (fill.stick / "wheels").iterdir())
+    (fill.stick / "SHA256SUMS").write_text("".join(f"{sha256(fill.stick / name)}  {name}\n" for name in names), "utf8")
+    fill()
+    assert "wheels/pear-1.0-py2.py3-none-any.whl: removed, because its SHA-256 is not the lock's" in fill.said
+    after = contents(fill.stick)
+    del after["wheels/fig-1.0-py3-none-any.whl"], after["SHA256SUMS"], before["SHA256SUMS"]
+    assert after == before and problems(fill.stick) == []
+
+
+def test_a_wheel_that_nobody_listed_is_named(fill, capsys):
+    fill()
+    write_wheel(fill.stick / "wheels", "fig")
+    (fill.stick / "wheels" / "._pear-1.0-py3-none-any.whl").write_bytes(b"what macOS leaves on a stick")
+    (fill.stick / "slides.pdf").write_bytes(b"the teacher's own")
+    assert main(["prefetch", "--check", str(fill.stick)]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out == ["wheels/fig-1.0-py3-none-any.whl: not in SHA256SUMS", "1 files are damaged, missing or not listed"]
+    fill()
+    assert "wheels/fig-1.0-py3-none-any.whl: not in SHA256SUMS, and make setup will refuse it: delete it" in fill.said
+    assert (fill.stick / "wheels" / "fig-1.0-py3-none-any.whl").is_file()
+
+
+def test_wheels_are_verified_with_pythons_own_library_alone(fill):
+    """Before anything is installed: -S and -I leave out all that is."""
+    fill()
+    command = [sys.executable, "-I", "-S", verify.__file__, str(fill.stick)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (fill.stick / "SHA256SUMS").unlink()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "no SHA256SUMS in it" in done.stderr and "Traceback" not in done.stderr
+
+
+OUTSIDE = ["../precious.txt", "wheels/../../precious.txt", "{tmp}/precious.txt", "C:precious.txt", "C:/precious.txt"]
+OUTSIDE += ["..\\precious.txt", "wheels\\..\\..\\precious.txt", "//server/share/precious.txt", "wheels/.."]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_listed_name_outside_the_folder_is_refused_and_nothing_is_deleted(name, fill, tmp_path):
+    precious, stick = tmp_path / "precious.txt", fill.stick
+    (stick / "wheels").mkdir(parents=True)
+    for path in (precious, stick / name if "\\" in name else precious, stick / "wheels" / "damaged.whl"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine", "utf8")
+    lines = [f"{ZERO}  wheels/damaged.whl\n", f"{ZERO}  {name.format(tmp=tmp_path)}\n"]
+    (stick / "SHA256SUMS").write_text("".join(lines), "utf8")
+    before = tree(tmp_path)
+    with pytest.raises(ragkit.RagkitError, match="SHA256SUMS, line 2: .* outside of"):
+        fill()
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("link", "leads_to"),
+    [
+        ("wheels", "elsewhere"),
+        ("embeddings", "elsewhere"),
+        ("beir/docs", "elsewhere"),
+        ("models/deep/folder", "elsewhere"),
+        ("embeddings/x.sqlite", "elsewhere/precious.txt"),
+        ("SHA256SUMS", "elsewhere/sums.txt"),
+        ("wheels/loop", "stick/wheels/loop"),
+    ],
+)
+def test_a_link_out_of_the_folder_is_refused_and_nothing_is_deleted(link, leads_to, fill, tmp_path):
+    precious, stick = tmp_path / "elsewhere" / "precious.txt", fill.stick
+    precious.parent.mkdir()
+    precious.write_text("mine", "utf8")
+    (stick / "wheels" if link != "wheels" else stick).mkdir(parents=True)
+    lines = "".join(f"{ZERO}  {part}precious.txt\n" for part in ("wheels/", "embeddings/", "beir/docs/"))
+    (stick / "SHA256SUMS" if link != "SHA256SUMS" else tmp_path / leads_to).write_text(lines, "utf8")
+    (stick / link).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        (stick / link).symlink_to(tmp_path / leads_to)
+    except OSError:
+        pytest.skip("this machine makes no links")
+    before = tree(tmp_path)
+    with pytest.raises(ragkit.RagkitError, match=f"{Path(link).name} leads out of .*remove that link"):
+        fill()
+    assert tree(tmp_path) == before
+
+
+def test_what_the_kit_did_not_make_is_never_deleted(fill):
+    """A folder that has a SHA256SUMS of its own, with a file that has changed since."""
+    fill.stick.mkdir()
+    (fill.stick / "holiday.jpg").write_bytes(b"changed since")
+    (fill.stick / "SHA256SUMS").write_text(f"{ZERO}  holiday.jpg\n", "utf8")
+    fill()
+    assert (fill.stick / "holiday.jpg").read_bytes() == b"changed since"
+    assert damaged(fill.stick) == ["holiday.jpg: damaged"]
 
 
 def test_a_folder_that_was_never_filled_is_no_intact_one(tmp_path, capsys):
@@ -248,6 +410,93 @@ def test_a_collection_comes_as_it_is(shelf):
     assert ragkit.load_beir(shelf / "beir" / "mine").documents["text"].tolist() == ["a red fish", "a bird"]
 
 
+@pytest.fixture()
+def write_docs(tmp_path):
+    """A function that writes a dataset of one document into a folder of tmp_path, and returns that folder."""
+
+    def write(name, text, splits=("test",)):
+        folder = tmp_path / name
+        (folder / "qrels").mkdir(parents=True, exist_ok=True)
+        (folder / "corpus.jsonl").write_text(f'{{"_id": "a", "text": "{text}"}}\n', "utf8")
+        (folder / "queries.jsonl").write_text('{"_id": "q", "text": "fish"}\n', "utf8")
+        for path in (folder / "qrels").iterdir():
+            path.unlink()
+        for split in splits:
+            (folder / "qrels" / f"{split}.tsv").write_text("q\ta\t1\n", "utf8")
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["docs", "DOCS"])
+def test_two_datasets_of_one_name_are_refused_before_anything_is_written(name, fill, write_docs):
+    one, two = write_docs("A/docs", "a red fish"), write_docs(f"B/{name}", "a bird")
+    with pytest.raises(ragkit.RagkitError, match=f"A/docs and .*B/{name} would both be beir/{name}"):
+        fill(datasets=[str(one), str(two)])
+    assert not fill.stick.exists()
+
+
+def test_one_dataset_named_twice_comes_once(fill, write_docs, own_cache):
+    one = write_docs("A/docs", "a red fish")
+    fill(datasets=[str(one), f"{one}/../docs"], platforms=(), vectors=())
+    assert [line for line in fill.said if line.startswith("dataset")] == ["dataset docs: 3 files, 3 copied"]
+
+
+def test_a_dataset_that_has_changed_is_copied_again(fill, write_docs, own_cache):
+    options = {"datasets": [str(write_docs("docs", "a red fish", ["test", "dev"]))], "platforms": (), "vectors": ()}
+    fill(**options)
+    write_docs("docs", "a blue bird")
+    fill(**options)
+    (line,) = [line for line in fill.said if line.startswith("dataset")][1:]
+    assert line == "dataset docs: 3 files, 1 copied"
+    assert ragkit.load_beir(fill.stick / "beir" / "docs").documents["text"].tolist() == ["a blue bird"]
+    assert not (fill.stick / "beir" / "docs" / "qrels" / "dev.tsv").exists()  # it is no longer part of it
+    assert problems(fill.stick) == []
+
+
+def test_a_dataset_is_copied_whole_or_not_at_all(fill, write_docs, own_cache, monkeypatch):
+    options = {"datasets": [str(write_docs("docs", "a red fish"))], "platforms": (), "vectors": ()}
+    fill(**options)
+    before = tree(fill.stick)
+    folder = write_docs("docs", "a blue bird")
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "bird"}\n', "utf8")
+    copyfile = shutil.copyfile
+
+    def full_disk(source, target):
+        if Path(source).name == "queries.jsonl":
+            raise OSError(28, "No space left on device")
+        return copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    with pytest.raises(ragkit.RagkitError, match="No space left"):
+        fill(**options)
+    assert tree(fill.stick) == before
+
+
+def test_a_file_in_the_way_that_the_kit_did_not_put_there_is_left(fill, write_docs, own_cache):
+    folder = write_docs("docs", "a red fish")
+    theirs = fill.stick / "beir" / "docs" / "corpus.jsonl"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("somebody's own", "utf8")
+    with pytest.raises(ragkit.RagkitError, match="corpus.jsonl is not the file that would be put there"):
+        fill(datasets=[str(folder)], platforms=(), vectors=())
+    assert theirs.read_text("utf8") == "somebody's own"
+
+
+@pytest.mark.parametrize("option", ["--datasets", "--collections"])
+def test_datasets_are_named_on_the_command_line_by_either_word(option, write_docs, tmp_path, own_cache, monkeypatch):
+    monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
+    folder = write_docs("docs", "a red fish")
+    stick = tmp_path / "stick"
+    assert main(["prefetch", "--to", str(stick), option, str(folder), "--platform", "none", "--vectors", "bm25"]) == 0
+    assert (stick / "beir" / "docs" / "corpus.jsonl").is_file()
+
+
+def test_a_dataset_of_ir_datasets_is_no_part_of_a_folder(fill):
+    with pytest.raises(ragkit.RagkitError, match="irds:cranfield is kept by ir_datasets"):
+        fill(datasets=["irds:cranfield"])
+
+
 def test_only_the_embeddings_of_the_named_collections_come_along(shelf):
     names = sorted(contents(shelf / "embeddings"))
     assert [name.split("-")[0] for name in names].count("ragkit") == 3  # pooled documents; its queries are colbert's
@@ -273,14 +522,14 @@ print(tables.quality(comparison))
 
 
 @pytest.mark.slow
-def test_a_laptop_without_a_network_compares_and_encodes_nothing(shelf, tmp_path, own_cache):
+def test_a_laptop_without_a_network_compares_and_encodes_no_text_but_to_time_it(shelf, tmp_path, own_cache):
     before = contents(shelf)
-    done = child(LESSON, tmp_path / "empty", shelf)
+    done = child(TIMED + LESSON, tmp_path / "empty", shelf)
     assert done.returncode == 0, done.stderr
     exec(LESSON.replace("print(", "table = str("), found := {})
     assert done.stdout.strip() == found["table"].strip()
     assert contents(shelf) == before and damaged(shelf) == []  # it was only read
-    again = child(LESSON, tmp_path / "other", tmp_path)  # the same with nothing on the shelf must fail
+    again = child(TIMED + LESSON, tmp_path / "other", tmp_path)  # the same with nothing on the shelf must fail
     assert again.returncode == 1 and "something was encoded" in again.stderr
 
 
@@ -365,32 +614,88 @@ def build_editable(folder, *_):
 """
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
-def test_make_setup_installs_from_the_folder_alone(fill, index, tmp_path, monkeypatch):
-    fill()
+@pytest.fixture()
+def set_up(fill, index, tmp_path, monkeypatch):
+    """A function that runs `make setup` in a project of its own, from tmp_path/stick alone; the project's Python."""
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
     project = tmp_path / "a" / "project"
-    project.mkdir(parents=True)
+    (project / "ragkit" / "workshop").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", project)
+    for name in ("ragkit/errors.py", "ragkit/files.py", "ragkit/workshop/verify.py"):
+        shutil.copy(ROOT / name, project / name)
     shutil.copy(index, project)
     (project / "backend.py").write_text(BACKEND, "utf8")
     build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     (project / "pyproject.toml").write_text(build, "utf8")
+    fill()
     monkeypatch.delenv("PIP_FIND_LINKS")
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/")  # nothing answers there
     monkeypatch.setenv("PIP_RETRIES", "0")
     command = ["make", "setup", f"PYTHON={sys.executable}", "RAGKIT_MIRROR=../../stick"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+
+    def run():
+        return subprocess.run(command, cwd=project, capture_output=True, text=True)
+
+    run.venv = project / ".venv"
+    return run
+
+
+def installed(venv):
+    """The names of the fruit that a virtual environment has."""
+    return sorted(path.stem for path in venv.rglob("*.py") if path.stem in ("apple", "pear", "plum", "fig"))
+
+
+@pytest.mark.slow
+def test_make_setup_installs_from_the_folder_alone(fill, set_up):
+    done = set_up()
     assert done.returncode == 0, done.stdout + done.stderr
-    python = next(path for path in project.glob(".venv/*/python*") if path.is_file())
+    python = next(path for path in set_up.venv.glob("*/python*") if path.is_file())
     code = "import apple, plum; print(apple.VERSION, plum.VERSION)"
     assert subprocess.run([python, "-c", code], capture_output=True, text=True).stdout == "1.0 1.0\n"
 
-    (fill.stick / "wheels" / "plum-1.0-py3-none-any.whl").unlink()
-    shutil.rmtree(project / ".venv")
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert done.returncode != 0 and "plum==1.0" in done.stderr
+
+@pytest.mark.slow
+def test_make_setup_refuses_a_damaged_wheel_before_pip_reads_it(fill, set_up):
+    flip_a_byte(fill.stick / "wheels" / "plum-1.0-py3-none-any.whl")
+    (fill.stick / "wheels" / "pear-1.0-py3-none-any.whl").unlink()
+    done = set_up()
+    assert done.returncode != 0 and not set_up.venv.exists()
+    assert done.stderr.splitlines()[:2] == [
+        "wheels/pear-1.0-py3-none-any.whl: missing",
+        "wheels/plum-1.0-py3-none-any.whl: damaged",
+    ]
+
+
+@pytest.mark.slow
+def test_make_setup_refuses_a_wheel_that_nobody_listed(fill, set_up):
+    write_wheel(fill.stick / "wheels", "fig")
+    done = set_up()
+    assert done.returncode != 0 and not set_up.venv.exists()
+    assert "wheels/fig-1.0-py3-none-any.whl: not in SHA256SUMS" in done.stderr
+
+
+@pytest.mark.slow
+def test_make_setup_refuses_a_wheel_that_the_lock_does_not_know_whoever_listed_it(fill, set_up):
+    path = fill.stick / "wheels" / "plum-1.0-py3-none-any.whl"
+    was = sha256(path)
+    with zipfile.ZipFile(path, "a") as wheel:
+        wheel.writestr("plum_extra.py", "")
+    sums = fill.stick / "SHA256SUMS"
+    sums.write_text(sums.read_text("utf8").replace(was, sha256(path)), "utf8")
+    assert problems(fill.stick) == []
+    done = set_up()
+    assert done.returncode != 0 and "DO NOT MATCH THE HASHES" in done.stderr
+    assert installed(set_up.venv) == []
+
+
+@pytest.mark.slow
+def test_make_setup_takes_no_lock_without_checksums(fill, set_up):
+    lock = set_up.venv.parent / "requirements.txt"
+    lock.write_text("apple==1.0\npear==1.0\nplum==1.0\n", "utf8")
+    done = set_up()
+    assert done.returncode != 0 and installed(set_up.venv) == []
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

@@ -31,6 +31,23 @@ def test_the_lock_pins_what_the_project_asks_for():
     assert "://" not in LOCK
 
 
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-extras.txt"])
+def test_every_pin_has_the_checksums_of_its_files(name):
+    pinned = [parts for parts in re.split(r"\n(?=\S)", (ROOT / name).read_text("utf8").strip()) if parts]
+    assert len(pinned) > 50
+    for text in pinned:
+        head, *hashes = text.split(" \\\n    ")
+        assert re.match(r"[a-z0-9._-]+==\S+( ; .+)?$", head), head
+        assert hashes and all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", item) for item in hashes), head
+
+
+def test_what_makes_the_lock_and_what_installs_it_ask_for_checksums():
+    made = (ROOT / "Makefile").read_text("utf8")
+    assert made.count("uv pip compile") == made.count("--generate-hashes") == 2
+    installs = [line for line in made.splitlines() if re.search(r"pip install .*-r requirements", line)]
+    assert len(installs) == 2 and all("--require-hashes" in line for line in installs)
+
+
 def test_what_runs_is_what_is_pinned():
     installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in distributions()}
     pins = {}

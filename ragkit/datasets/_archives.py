@@ -2,7 +2,6 @@
 
 import lzma
 import os
-import re
 import shutil
 import struct
 import uuid
@@ -15,6 +14,7 @@ from pathlib import Path
 import pooch
 import requests
 
+from ragkit.addresses import shown
 from ragkit.errors import RagkitError
 from ragkit.files import new_mode, saying
 
@@ -115,15 +115,6 @@ def unzip(archive: Path, stage: Path) -> None:
     if top != stage:
         for item in list(top.iterdir()):
             item.rename(stage / item.name)
-
-
-def shown(url: str) -> str:
-    """Return an address as a message may show it: without user and password.
-
-    >>> shown("https://me:secret@example.org/beir")
-    'https://…@example.org/beir'
-    """
-    return re.sub(r"//[^/]*@", "//…@", url)
 
 
 def _beginning(path: Path) -> str:

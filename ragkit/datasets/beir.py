@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ragkit.addresses import shown
 from ragkit.datasets import layout
-from ragkit.datasets._archives import Unreachable, download, shown, staged, unzip
+from ragkit.datasets._archives import Unreachable, download, staged, unzip
 from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.datasets.readers import read_corpus, read_qrels, read_queries
 from ragkit.errors import RagkitError

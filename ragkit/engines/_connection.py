@@ -14,6 +14,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
+from ragkit.addresses import shown
 from ragkit.errors import RagkitError
 
 # Too slow, too many requests, or something between here and the server: the same request may succeed later.
@@ -29,9 +30,13 @@ def connect(url: str, timeout: int) -> tuple[QdrantClient, str]:
     The key is QDRANT_API_KEY. Raises RagkitError if no Qdrant server answers; warns if its version is too far
     from qdrant-client's.
     """
-    # Its own check runs in a thread, and its warning comes whenever that is done.
     key = os.environ.get("QDRANT_API_KEY") or None
-    client, retries = QdrantClient(url=url, api_key=key, timeout=timeout, check_compatibility=False), Retries()
+    try:
+        # Its own check runs in a thread, and its warning comes whenever that is done.
+        client = QdrantClient(url=url, api_key=key, timeout=timeout, check_compatibility=False)
+    except ValueError:  # its message quotes the address as it is
+        raise RagkitError(f"{shown(url)} is no address; expected one such as http://localhost:6333.") from None
+    retries = Retries()
     client.http.client.add_middleware(retries)
     try:
         found = client.info().version
@@ -39,14 +44,18 @@ def connect(url: str, timeout: int) -> tuple[QdrantClient, str]:
         client.close()
         if retries.reached:
             raise
-        raise RagkitError(f"No Qdrant server answers at {url} ({error}). Check QDRANT_URL, or unset it.") from error
+        raise RagkitError(
+            f"No Qdrant server answers at {shown(url)} ({error}). Check QDRANT_URL, or unset it."
+        ) from error
     except ResponseHandlingException as error:
         client.close()
-        raise RagkitError(f"What answers at {url} is no Qdrant server. Check QDRANT_URL, or unset it.") from error
+        raise RagkitError(
+            f"What answers at {shown(url)} is no Qdrant server. Check QDRANT_URL, or unset it."
+        ) from error
     if not is_compatible(version("qdrant-client"), found):
         warnings.warn(
-            f"The server at {url} is Qdrant {found}, and qdrant-client {version('qdrant-client')} is made for servers "
-            "one minor version away at most: what it asks for may be refused or ignored. Update the older one.",
+            f"The server at {shown(url)} is Qdrant {found}, and qdrant-client {version('qdrant-client')} is made for "
+            "servers one minor version away at most: what it asks for may be refused or ignored. Update the older one.",
             stacklevel=2,
         )
     return client, found

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from ragkit.addresses import shown
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
@@ -152,7 +153,9 @@ def build_index(
     try:
         done = len(index.doc_ids)
         if index.doc_ids != doc_ids[:done]:
-            raise RagkitError(f"The index at {where} holds other documents in other places; choose another place.")
+            raise RagkitError(
+                f"The index at {shown(str(where))} holds other documents in other places; choose another place."
+            )
         rows = _documents(encoders, passages, done) if done < len(doc_ids) else []
         # Also when all documents are stored: an interruption may have left the small copies or a graph unmade.
         index.stream(doc_ids[done:], rows)

@@ -5,6 +5,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from ragkit.addresses import shown
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.engines.server_options import ServerOptions
@@ -39,6 +40,7 @@ def open_index(
     ...     index.search(np.array([0.0, 2.0]), "dense", limit=1)
     [('b', 1.0)]
     """
+    given = where
     where = where if where is not None else os.environ.get("QDRANT_URL") or None
     if where is None:
         folder = cache_dir() / "edge"
@@ -47,8 +49,11 @@ def open_index(
     where = str(where)
     if where == ":memory:" or where.startswith(("http://", "https://")):
         return _client_index(where, vectors, name, content, options)
-    if re.fullmatch(r"[\w.-]+:\d+/?", where):
-        raise RagkitError(f"{where!r} is neither a URL nor a folder; did you mean 'http://{where}'?")
+    if re.fullmatch(r"(\S+@)?[\w.-]+:\d+/?", where):
+        url = shown(f"http://{where}")
+        raise RagkitError(f"{url.removeprefix('http://')!r} is neither a URL nor a folder; did you mean {url!r}?")
+    if given is None:
+        raise RagkitError("QDRANT_URL is no address of a server; expected one such as http://localhost:6333.")
     return EdgeIndex(expanded(where), vectors, content)
 
 

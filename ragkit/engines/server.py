@@ -5,6 +5,7 @@ from time import monotonic, sleep
 
 from qdrant_client import models
 
+from ragkit.addresses import shown
 from ragkit.engines._client import ClientIndex
 from ragkit.engines._collections import collection_name, differences, search_params, vectors_config
 from ragkit.engines._connection import connect
@@ -21,6 +22,19 @@ _INDEX_KB = 100
 _POLL_S = 0.5
 
 
+def ask_server(url: str, timeout: int = 5) -> str:
+    """Return the version of the server at an address, asked so many seconds at most; nothing is stored there.
+
+    Raises RagkitError if no Qdrant server answers, or if it does not let QDRANT_API_KEY in; warns as `connect` does.
+    """
+    client, found = connect(url, timeout)
+    try:
+        client.collection_exists("ragkit")  # its version a server tells to everybody
+    finally:
+        client.close()
+    return found
+
+
 class ServerIndex(ClientIndex):
     """A collection on a Qdrant server; one that is there with the same vectors and content is continued.
 
@@ -32,7 +46,7 @@ class ServerIndex(ClientIndex):
     measurable = True
 
     def __init__(self, url: str, name: str, vectors: dict[str, VectorSpec], content: str, options: ServerOptions):
-        self.url, self.options = url, options
+        self.url, self.options = shown(url), options  # for messages
         client, found = connect(url, options.timeout)
         self.engine = f"Qdrant server {found}"
         self.batch_bytes = options.request_bytes

@@ -4,18 +4,25 @@ import os
 import platform
 import shutil
 import sys
+import warnings
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
 import psutil
 from loguru import logger
 
+from ragkit.addresses import shown
 from ragkit.datasets import beir
 from ragkit.datasets.catalogue import catalogue
+from ragkit.datasets.dataset import load_beir, load_movies
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
 from ragkit.errors import RagkitError
-from ragkit.paths import cache_dir
+from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder
+from ragkit.vectors import VectorSpec
 
 PACKAGES = (
     "jupyterlab",
@@ -47,7 +54,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Return what is installed, which models and data are in reach, and what room there is."""
-    return [*_software(), *_models(), *_data(), *_room()]
+    return [*_software(), *_models(), *_data(), *_room(), *_engine()]
 
 
 def can_run(findings: list[Finding]) -> bool:
@@ -96,37 +103,83 @@ def _chosen(vectors: str, model: str) -> Finding:
 
 
 def _data():
-    yield Finding("ok", "movies", "part of the checkout")
-    for name, known in catalogue().items():
-        if known.manifest is None:
-            continue  # any other is looked for when it is asked for
+    try:
+        movies = load_movies()
+        counts = f"{len(movies.documents)} documents, {len(movies.queries)} queries, {len(movies.qrels)} judgments"
+        yield Finding("ok", "movies", f"{counts}, checksums match: {data_dir()}")
+    except RagkitError as error:
+        yield Finding("missing", "movies", str(error))
+    try:
+        named = catalogue()
+    except RagkitError as error:
+        yield Finding("missing", "datasets by name", str(error))
+        return
+    for name, known in named.items():
+        if known.manifest is not None:  # any other is looked for when it is asked for
+            yield _known(name, known.url)
+
+
+def _known(name: str, url: str | None) -> Finding:
+    try:
         place = beir.in_reach(name)
+        if place and place.endswith(".zip"):
+            with zipfile.ZipFile(place) as archive:
+                if any(member.endswith("corpus.jsonl") for member in archive.namelist()):
+                    return Finding("ok", name, f"an archive, unpacked and checked on first use: {place}", local=True)
+            return Finding("missing", name, f"no corpus.jsonl in {place}; fetch that archive again", local=True)
         if place:
-            yield Finding("ok", name, f"read from {place}", local=True)
-        elif known.url is None:
-            yield Finding("note", name, "not in RAGKIT_MIRROR, and to be had from a mirror alone", local=True)
-        elif os.environ.get("RAGKIT_MIRROR"):
-            detail = f"not a folder of RAGKIT_MIRROR; on first use it is asked for there, then at {known.url}"
-            yield Finding("note", name, detail, local=True)
-        else:
-            yield Finding("note", name, f"will be downloaded on first use from {known.url}", local=True)
+            count = len(load_beir(name, "all").documents)
+            return Finding("ok", name, f"{count:,} documents, checksums match: {place}", local=True)
+        folder, address = mirror_folder(), mirror_address()
+    except (RagkitError, OSError, zipfile.BadZipFile) as error:
+        return Finding("missing", name, str(error), local=True)
+    there = "not in the cache" + (f", nor in {folder} (RAGKIT_MIRROR)" if folder else "")
+    if os.environ.get("RAGKIT_MIRROR") and not folder and not address:
+        there += "; RAGKIT_MIRROR names no folder"
+    asked = [shown(one) for one in (address, url) if one]
+    later = f"will be asked for on first use at {', then at '.join(asked)}" if asked else "no address has it"
+    return Finding("note", name, f"{there}; {later}", local=True)
 
 
 def _room():
-    disk, memory = shutil.disk_usage(cache_dir()).free / 1e9, psutil.virtual_memory().available / 1e9
-    enough = disk >= NEED_DISK_GB
-    yield Finding(
-        "ok" if enough else "missing",
-        "disk",
-        f"{disk:.1f} GB free at {cache_dir()}, {NEED_DISK_GB:.0f} GB needed",
-        local=True,
-    )
-    yield Finding(
-        "ok" if memory >= NEED_MEMORY_GB else "note",
-        "memory",
-        f"{memory:.1f} GB available, {NEED_MEMORY_GB:.0f} GB wanted",
-        local=True,
-    )
-    address = os.environ.get("QDRANT_URL")
-    engine = f"Qdrant server at {address} (QDRANT_URL)" if address else "Qdrant Edge, in this process"
-    yield Finding("ok", "engine", engine, local=True)
+    try:
+        place = cache_dir()
+        free = shutil.disk_usage(place).free / 1e9
+        detail = f"{free:.1f} GB free at {place}, {NEED_DISK_GB:.0f} GB needed"
+        yield Finding("ok" if free >= NEED_DISK_GB else "missing", "disk", detail, local=True)
+    except (RagkitError, OSError) as error:
+        yield Finding("missing", "disk", str(error), local=True)
+    memory = psutil.virtual_memory().available / 1e9
+    detail = f"{memory:.1f} GB available, {NEED_MEMORY_GB:.0f} GB wanted"
+    yield Finding("ok" if memory >= NEED_MEMORY_GB else "note", "memory", detail, local=True)
+
+
+def _engine() -> Iterator[Finding]:
+    address = os.environ.get("QDRANT_URL", "")
+    try:
+        yield _server(address) if address.startswith(("http://", "https://")) else _in_process()
+    except (RagkitError, OSError, ImportError) as error:
+        yield Finding("missing", "engine", str(error), local=True)
+
+
+def _in_process() -> Finding:
+    from ragkit.engines.opening import open_index  # where the engine itself cannot be loaded, the rest is told
+
+    if shutil.disk_usage(cache_dir()).free < NEED_DISK_GB * 1e9:  # on a full disk Edge ends the process
+        return Finding("missing", "engine", "not tried, for want of disk", local=True)
+    vector = np.array([1.0, 0.0], np.float32)
+    with open_index(None, {"dense": VectorSpec(2)}, "ragkit-doctor") as index:
+        index.add(["a"], {"dense": [vector]})
+        found = [doc_id for doc_id, _ in index.search(vector, "dense", 1)] == ["a"]
+    detail = f"{index.engine}, in this process: a vector was stored and {'' if found else 'not '}found"
+    return Finding("ok" if found else "missing", "engine", detail, local=True)
+
+
+def _server(address: str) -> Finding:
+    from ragkit.engines.server import ask_server  # half a second to import, and Edge does without
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        detail = f"Qdrant server {ask_server(address)} at {shown(address)} (QDRANT_URL)"
+    notes = [str(warning.message) for warning in told if issubclass(warning.category, UserWarning)]
+    return Finding("note" if notes else "ok", "engine", "; ".join([detail, *notes]), local=True)

@@ -1,24 +1,32 @@
-"""Fill a folder with all that a room of laptops needs: wheels, models, collections, embeddings, checksums."""
+"""Fill a folder with all that a room of laptops needs: wheels, models, datasets, embeddings, checksums."""
 
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 from ragkit.datasets import beir, layout
+from ragkit.datasets.catalogue import lookup
 from ragkit.datasets.dataset import load_dataset
+from ragkit.datasets.irds import PREFIX
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import find_model
 from ragkit.encoders.variants import load_encoders
 from ragkit.errors import RagkitError
-from ragkit.files import expanded, inside, read_sums, sha256, whole, write_sums
+from ragkit.files import SUMS, expanded, inside, read_sums, sha256, whole, write_sums
 from ragkit.paths import data_dir, mirror_folder
 from ragkit.workshop import wheels
+from ragkit.workshop.verify import unlisted
+
+# The folders that are filled. What else is there, and any line of SHA256SUMS about it, is somebody's own.
+PARTS = ("wheels", "models", "beir", "embeddings")
 
 
 def fill_stick(
     to: Path,
-    collections: Sequence[str] = ("movies", "scifact"),
+    datasets: Sequence[str] = ("movies", "scifact"),
     models: Sequence[str] = (),
     platforms: Sequence[str] = (wheels.THIS,),
     vectors: Sequence[str] = ("dense", "colbert"),
@@ -28,67 +36,139 @@ def fill_stick(
 ) -> list[str]:
     """Fill a folder that serves as `RAGKIT_MIRROR` without a network; return what could not be had, a line each.
 
-    to: the folder, or a USB stick. collections: movies, BEIR's by name, or folders; docs: of each, as load_beir
+    to: the folder, or a USB stick. datasets: movies, BEIR's by name, or folders; docs: of each, as load_beir
     takes it, for the embeddings (the files come whole). models: FastEmbed's names, to be downloaded; the embedded
     ones are part of the checkout. platforms: see wheels.Target.parse; none, no wheels. vectors: whose embeddings
     come along. lock: default, the checkout's requirements.txt. say: is told of each step.
 
     A file that the folder's SHA256SUMS vouches for is not fetched again, so that a call that was interrupted is
-    continued by the same call, and a damaged file replaced. Raises RagkitError for what cannot be found or written.
+    continued by the same call; a damaged file is replaced, and so is a dataset's that has changed since. Raises
+    RagkitError for what cannot be found or written, and, before anything is touched, for two datasets of one name and
+    for a name or a link that leads out of the folder.
     """
+    to = expanded(to)
     targets = [wheels.Target.parse(name) for name in platforms]
     mirror = mirror_folder()
-    if mirror and mirror.resolve() == expanded(to).resolve():
+    if mirror and mirror.resolve() == to.resolve():
         raise RagkitError(
             f"RAGKIT_MIRROR is {to}, the folder to be filled, which would be filled from itself; unset it."
         )
+    lock = lock or data_dir().parent / "requirements.txt"
+    pinned = [(target, wheels.pins(lock, target)) for target in targets]
+    named = _names(datasets)
+    for model in models:
+        find_model(model)
     try:
-        folder = _Folder(expanded(to))
+        folder = _Folder(to)
         lacking = []
-        for target in targets:
-            lacking += _wheels(folder, lock or data_dir().parent / "requirements.txt", target, say)
+        for target, pins in pinned:
+            lacking += _wheels(folder, pins, target, say)
         for model in models:
             _model(folder, model, say)
-        for source in collections:
-            _collection(folder, source, vectors, None if source == "movies" else docs, say)
+        for source, name in named.items():
+            _dataset(folder, source, name, vectors, docs, say)
     except OSError as error:
         raise RagkitError(f"{to} cannot be filled ({error}). Is it full, or write-protected?") from error
-    size = sum((folder.path / name).stat().st_size for name in folder.sums)
-    say(f"{folder.path}: {len(folder.sums)} files, {size / 1e6:,.0f} MB")
+    for line in unlisted(to):
+        say(f"{line}, and make setup will refuse it: delete it")
+    files = [path for path in map(to.joinpath, folder.sums) if path.is_file()]
+    say(f"{to}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:,.0f} MB")
     return lacking
 
 
+def _names(datasets: Iterable[str]) -> dict[str, str]:
+    """Return the folder under beir/ of each dataset, once; "" of the movies, which are part of the checkout."""
+    found: dict[str, str] = {}
+    taken: dict[str, tuple[str, str | Path]] = {}
+    for source in datasets:
+        if source.startswith(PREFIX):
+            raise RagkitError(f"{source} is kept by ir_datasets, and no part of a folder; leave it out.")
+        known = None if layout.find(source, "corpus") else lookup(source)
+        name = "" if source == "movies" else known.name if known else beir.locate(source)[1]
+        itself = known.name if known else Path(source).resolve()
+        # A stick's file system may not tell A from a.
+        other, is_this = taken.setdefault(name.casefold(), (source, itself))
+        if itself != is_this:
+            raise RagkitError(f"{other} and {source} would both be beir/{name}; rename one, or fill two folders.")
+        found[other] = name
+    return found
+
+
 class _Folder:
-    """The folder, and what its checksum file vouches for."""
+    """The folder, and what its checksum file vouches for.
+
+    Raises RagkitError, before anything is touched, for a link or a line of the checksum file that leads out of it.
+    """
 
     def __init__(self, path: Path):
         path.mkdir(parents=True, exist_ok=True)
+        _check_links(path)
         self.path, found = path, read_sums(path)
-        self.sums = {n: d for n, d in found.items() if inside(path, n).is_file() and sha256(path / n) == d}
+        others = {name for name in found if name.partition("/")[0] not in PARTS or "/" not in name}
+        self.sums = {n: d for n, d in found.items() if n in others or self._holds(n, d)}
         for name in found.keys() - self.sums.keys():  # damaged: whoever made it makes it anew
-            (path / name).unlink(missing_ok=True)
+            if not (path / name).is_dir():
+                (path / name).unlink(missing_ok=True)
 
-    def vouch(self, files: Sequence[Path]) -> None:
+    def _holds(self, name: str, digest: str) -> bool:
+        path = inside(self.path, name)
+        return path.is_file() and sha256(path) == digest
+
+    def vouch(self, files: Iterable[Path]) -> None:
         """Write the checksums of new files."""
         self.sums |= {file.relative_to(self.path).as_posix(): sha256(file) for file in files}
         write_sums(self.path, self.sums)
 
-    def copy(self, source: Path, name: str) -> bool:
-        """Copy a file there, whole or not at all, unless it is there; return whether it was copied."""
-        if name in self.sums:
-            return False
-        target = inside(self.path, name)
-        with whole(target) as stage:
-            shutil.copyfile(source, stage)
-        self.vouch([target])
-        return True
+    def listed(self, part: str) -> dict[str, str]:
+        """Return SHA-256 (hex) by path of the files whose paths begin so, less that beginning."""
+        return {name.removeprefix(part): digest for name, digest in self.sums.items() if name.startswith(part)}
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Delete files that the checksum file vouches for."""
+        for name in names:
+            (self.path / name).unlink()
+            del self.sums[name]
+        if names:
+            write_sums(self.path, self.sums)
+
+    def copy(self, files: Mapping[str, Path]) -> int:
+        """Copy those files, by their path in the folder, that differ from what is there; return how many did.
+
+        All of them are there, or none. Raises RagkitError for a file that is in the way and that nobody vouches for.
+        """
+        digests = {name: sha256(file) for name, file in files.items()}
+        changed = [name for name, digest in digests.items() if not self._holds(name, digest)]
+        for name in changed:
+            if name not in self.sums and (self.path / name).exists():
+                raise RagkitError(f"{self.path / name} is not the file that would be put there; move it away.")
+        with ExitStack() as stages:
+            for name in changed:
+                shutil.copyfile(files[name], stages.enter_context(whole(inside(self.path, name))))
+        self.sums |= digests
+        write_sums(self.path, self.sums)
+        return len(changed)
 
 
-def _wheels(folder: _Folder, lock: Path, target: wheels.Target, say: Callable[[str], None]) -> list[str]:
-    wanted = wheels.pins(lock, target)
-    there = [name.removeprefix("wheels/") for name in folder.sums if name.startswith("wheels/")]
-    absent, lacking = wheels.absent(wanted, target, there), []
-    say(f"wheels, {target.name}, Python {'{}.{}'.format(*target.python)}: {len(wanted)}, {len(absent)} to be fetched")
+def _check_links(folder: Path) -> None:
+    """Raise RagkitError if a link or a junction where files are written or deleted leads out of the folder."""
+    top = folder.resolve()
+    for start in [folder / SUMS, *map(folder.joinpath, PARTS)]:
+        for path in [start, *start.rglob("*")]:
+            try:
+                contained = path.resolve().is_relative_to(top)
+            except (OSError, RuntimeError):  # a link to itself
+                contained = False
+            if not contained:
+                raise RagkitError(f"{path} leads out of {folder}, where nothing may be changed; remove that link.")
+
+
+def _wheels(folder: _Folder, pins: wheels.Pins, target: wheels.Target, say: Callable[[str], None]) -> list[str]:
+    strange = wheels.strangers(pins, folder.listed("wheels/"))
+    for name in strange:
+        say(f"wheels/{name}: removed, because its SHA-256 is not the lock's")
+    folder.remove([f"wheels/{name}" for name in strange])
+    absent, lacking = wheels.absent(pins, target, folder.listed("wheels/")), []
+    say(f"wheels, {target.name}, Python {'{}.{}'.format(*target.python)}: {len(pins)}, {len(absent)} to be fetched")
     for files, without in wheels.fetch(absent, target, folder.path / "wheels"):
         folder.vouch(files)
         lacking += without
@@ -110,15 +190,22 @@ def _model(folder: _Folder, model: str, say: Callable[[str], None]) -> None:
     folder.vouch([file for file in files if file.relative_to(folder.path).as_posix() not in folder.sums])
 
 
-def _collection(
-    folder: _Folder, source: str, vectors: Sequence[str], docs: int | Literal["all"] | None, say: Callable[[str], None]
+def _dataset(
+    folder: _Folder,
+    source: str,
+    name: str,
+    vectors: Sequence[str],
+    docs: int | Literal["all"] | None,
+    say: Callable[[str], None],
 ) -> None:
-    dataset = load_dataset(source, docs)  # checks what it reads
-    if source != "movies":
-        found, name, _ = beir.locate(source)
-        files = layout.files(found)
-        copied = [folder.copy(f, f"beir/{name}/{f.relative_to(found).as_posix()}") for f in files]
-        say(f"collection {name}: {len(files)} files, {sum(copied)} copied")
+    dataset = load_dataset(source, docs if name else None)  # checks what it reads
+    if name:
+        found, _, _ = beir.locate(source)
+        files = {path.relative_to(found).as_posix(): path for path in layout.files(found)}
+        copied = folder.copy({f"beir/{name}/{path}": file for path, file in files.items()})
+        gone = [old for old in folder.listed(f"beir/{name}/") if old not in files and re.match(r"qrels/|[^/]+$", old)]
+        folder.remove([f"beir/{name}/{old}" for old in gone])
+        say(f"dataset {name}: {len(files)} files, {copied} copied")
     for vector, encoder in load_encoders(vectors).items():
         if not isinstance(encoder, CachedEncoder):
             continue

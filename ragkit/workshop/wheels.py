@@ -3,18 +3,21 @@
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging import tags
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from ragkit.errors import RagkitError
+from ragkit.files import saying
 
 # Pins that one call of pip fetches: what an interruption can lose.
 _BATCH = 12
@@ -30,6 +33,9 @@ _KNOWN = {
     "windows": ("win32", "nt", "Windows", "AMD64"),
 }
 THIS = "this"
+
+# "name==version" to the SHA-256 (hex) of each file that may be installed for it.
+Pins = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -84,26 +90,39 @@ def _platforms(known: str) -> tuple[str, ...]:
     return (*(f"{name}_{machine}" for name in names), f"linux_{machine}")
 
 
-def pins(lock: Path, target: Target) -> list[str]:
-    """Return what the lock pins on such a machine, as "name==version", in the lock's order.
+def pins(lock: Path, target: Target) -> dict[str, frozenset[str]]:
+    """Return what the lock pins on such a machine: "name==version" to the SHA-256 (hex) of its files, in order.
 
     A pin that depends on the third part of Python's version is included if any such version wants it. Raises
-    RagkitError for a line that pins nothing.
+    RagkitError if the lock cannot be read, and, naming the line, for one that pins nothing or has no SHA-256.
     """
-    found = []
-    for number, line in enumerate(lock.read_text("utf8").splitlines(), 1):
-        line = line.split(" #")[0].strip()
-        if not line or line.startswith("#"):
-            continue
+    found: dict[str, frozenset[str]] = {}
+    for number, line in _lines(lock):
+        text, *hashes = re.split(r"\s+--hash=", line)
         try:
-            requirement = Requirement(line)
+            requirement = Requirement(text)
             ((operator, version),) = [(part.operator, part.version) for part in requirement.specifier]
             assert operator == "=="
         except (ValueError, AssertionError) as error:
-            raise RagkitError(f"{lock}, line {number}: expected name==version, got {line!r}.") from error
+            raise RagkitError(f"{lock}, line {number}: expected name==version, got {text!r}.") from error
+        if not hashes or not all(re.fullmatch("sha256:[0-9a-f]{64}", item) for item in hashes):
+            raise RagkitError(f"{lock}, line {number}: {text} has no --hash=sha256:…; make the lock with: make lock")
         if requirement.marker is None or any(requirement.marker.evaluate(values) for values in _values(target)):
-            found.append(f"{requirement.name}=={version}")
+            pin = f"{requirement.name}=={version}"
+            found[pin] = found.get(pin, frozenset()) | {item.removeprefix("sha256:") for item in hashes}
     return found
+
+
+def _lines(lock: Path) -> Iterator[tuple[int, str]]:
+    """Yield what the lock says with the number of its first line; a backslash continues a line, # begins a comment."""
+    with saying(f"The lock {lock} cannot be read", "wheels need the requirements.txt of a checkout"):
+        text = lock.read_text("utf8")
+    number = 1
+    for line in text.replace("\\\n", "\0").split("\n"):
+        said = re.sub(r"(^|\s)#.*", "", line.replace("\0", " ")).strip()
+        if said:
+            yield number, said
+        number += 1 + line.count("\0")
 
 
 def _values(target: Target) -> Iterator[dict[str, str]]:
@@ -113,18 +132,31 @@ def _values(target: Target) -> Iterator[dict[str, str]]:
         yield {**dict(target.markers), "python_version": version, "python_full_version": full}
 
 
-def absent(wanted: Sequence[str], target: Target, wheels: Sequence[str]) -> list[str]:
-    """Return the pins for which no wheel, by its file name, can be installed on such a machine.
+def absent(wanted: Pins, target: Target, wheels: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Return the pins for which no wheel can be installed on such a machine and is one that the lock knows.
 
-    >>> absent(["a==1", "b==2"], Target.parse("windows-3.12"), ["a-1-py3-none-any.whl"])
+    wheels: SHA-256 (hex) by file name.
+
+    >>> lock = {"a==1": frozenset({"5e1f"}), "b==2": frozenset({"0b0e"})}
+    >>> list(absent(lock, Target.parse("windows-3.12"), {"a-1-py3-none-any.whl": "5e1f"}))
     ['b==2']
     """
     there, usable = set(), target.tags
-    for name in wheels:
-        project, version, _, built_for = parse_wheel_filename(name)
+    for name, digest in wheels.items():
+        pin, built_for = _read_name(name)
         if built_for & usable:
-            there.add(f"{project}=={version}")
-    return [pin for pin in wanted if _canonical(pin) not in there]
+            there.add((pin, digest))
+    return {pin: known for pin, known in wanted.items() if not any((_canonical(pin), one) in there for one in known)}
+
+
+def strangers(wanted: Pins, wheels: Mapping[str, str]) -> list[str]:
+    """Return the wheels of pinned versions whose SHA-256 is not the lock's: pip would meet them, and refuse.
+
+    >>> strangers({"a==1": frozenset({"5e1f"})}, {"a-1-py3-none-any.whl": "bad0", "a-2-py3-none-any.whl": "bad0"})
+    ['a-1-py3-none-any.whl']
+    """
+    known = {_canonical(pin): digests for pin, digests in wanted.items()}
+    return [name for name, digest in wheels.items() if digest not in known.get(_read_name(name)[0], {digest})]
 
 
 def _canonical(pin: str) -> str:
@@ -132,26 +164,33 @@ def _canonical(pin: str) -> str:
     return f"{canonicalize_name(name)}=={version}"
 
 
-def fetch(wanted: Sequence[str], target: Target, folder: Path) -> Iterator[tuple[list[Path], list[str]]]:
+def _read_name(wheel: str) -> tuple[str, frozenset[tags.Tag]]:
+    """Return the pin and the tags in a wheel's file name; "" and none if it is no wheel's."""
+    try:
+        project, version, _, built_for = parse_wheel_filename(wheel)
+    except InvalidWheelFilename:
+        return "", frozenset()
+    return f"{project}=={version}", built_for
+
+
+def fetch(wanted: Pins, target: Target, folder: Path) -> Iterator[tuple[list[Path], list[str]]]:
     """Fetch wheels of the pins into the folder, a few at a time; yield the new files, and what was not to be had.
 
-    A project without a wheel for the target is built here, which helps where the result fits the target. Each
-    file is there whole or not at all. Raises RagkitError if pip gets none of several pins, as without a network.
+    Each file is one whose SHA-256 the pin has, and is there whole or not at all. Nothing is built: what is built on one
+    machine has a SHA-256 that no lock knows. Raises RagkitError if pip gets none of several pins, as without a network.
     """
     if importlib.util.find_spec("pip") is None:
         raise RagkitError("Wheels are fetched by pip, which this Python has not; run: python -m ensurepip")
     folder.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(wanted), _BATCH):
-        batch = list(wanted[start : start + _BATCH])
-        files, _ = _download(batch, target, folder)
+        batch = list(wanted)[start : start + _BATCH]
+        files, _ = _download({pin: wanted[pin] for pin in batch}, target, folder)
         if files:
             yield files, []
             continue
         lacking = []
         for pin in batch:  # one of them has no wheel, and pip keeps none of a batch that fails
-            files, why = _download([pin], target, folder)
-            if not files:
-                files, _ = _build(pin, target, folder)
+            files, why = _download({pin: wanted[pin]}, target, folder)
             if not files:
                 lacking.append(f"{pin} for {target.name}: {why}")
             yield files, lacking[-1:] if not files else []
@@ -159,26 +198,33 @@ def fetch(wanted: Sequence[str], target: Target, folder: Path) -> Iterator[tuple
             raise RagkitError(f"pip could fetch no wheel at all; {lacking[0]}. Is there a network? Then run it again.")
 
 
-def _download(wanted: Sequence[str], target: Target, folder: Path) -> tuple[list[Path], str]:
-    options = ["--only-binary=:all:", "--implementation=cp", "--python-version={}.{}".format(*target.python)]
-    platforms = [f"--platform={name}" for name in target.platforms]
-    return _pip(["download", *options, *platforms, *wanted, "--dest"], folder)
-
-
-def _build(pin: str, target: Target, folder: Path) -> tuple[list[Path], str]:
-    return _pip(["wheel", pin, "--wheel-dir"], folder, keep=target.tags)
-
-
-def _pip(arguments: list[str], folder: Path, keep: set[tags.Tag] | None = None) -> tuple[list[Path], str]:
-    """Run pip into a folder beside the wheels and move what it made; return that, and pip's last line."""
+def _download(wanted: Pins, target: Target, folder: Path) -> tuple[list[Path], str]:
+    """Have pip fetch wheels beside the folder's and move them there; return them, and why there are none."""
     partial = folder / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", *arguments, str(partial), "--no-deps", "--quiet"]
-    done = subprocess.run([*command, "--disable-pip-version-check"], capture_output=True, text=True)
-    made = []
+    with tempfile.TemporaryDirectory() as room:
+        asked = Path(room) / "requirements.txt"
+        lines = [" ".join([pin, *(f"--hash=sha256:{one}" for one in sorted(known))]) for pin, known in wanted.items()]
+        asked.write_text("\n".join(lines), "utf8")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--require-hashes", "--only-binary=:all:", "--implementation=cp"]
+        command += ["--ignore-requires-python"]  # the lock's markers say it; to pip 3.11 is 3.11.0
+        command += ["--python-version={}.{}".format(*target.python), *(f"--platform={p}" for p in target.platforms)]
+        done = subprocess.run([*command, "-r", asked, "--dest", partial], capture_output=True, text=True)
+    files = []
     for file in sorted(partial.glob("*.whl")) if done.returncode == 0 else []:
-        if keep is None or parse_wheel_filename(file.name)[3] & keep:
-            os.replace(file, folder / file.name)
-            made.append(folder / file.name)
+        os.replace(file, folder / file.name)
+        files.append(folder / file.name)
     shutil.rmtree(partial, ignore_errors=True)
-    return made, (done.stderr.strip().splitlines() or ["no wheel"])[-1]
+    return files, _why(done.stderr)
+
+
+def _why(said: str) -> str:
+    """Return pip's last line, without the file that it was asked from.
+
+    >>> _why("ERROR: No matching distribution found for a==1 (from -r wanted.txt (line 1))")
+    'ERROR: No matching distribution found for a==1'
+    """
+    if "DO NOT MATCH THE HASHES" in said:
+        return "the wheel that was found is not the lock's, its SHA-256 differs"
+    return re.sub(r" \(from -r .*\)$", "", (said.strip().splitlines() or ["no wheel"])[-1])

@@ -1,0 +1,99 @@
+"""The user and the password of an address are shown nowhere."""
+
+import pytest
+
+from ragkit import RagkitError, VectorSpec, load_beir, open_index
+from ragkit.addresses import shown
+from ragkit.cli import main
+from tests.stub_server import Answer, StubServer
+
+# As a careless person would write it, and as one should.
+PASSWORDS = ["s3cret", "s3cret@home", "s3cret/#?&:x", "s3cret%40x", "s3cret://x"]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_only_what_follows_the_password_is_shown(password):
+    assert shown(f"http://reader:{password}@qdrant.example:6333/one") == "http://…@qdrant.example:6333/one"
+    assert shown(f"--where=https://reader:{password}@host") == "--where=https://…@host"
+
+
+def test_a_key_in_the_query_is_not_shown():
+    assert shown("https://qdrant.example:6333?api_key=s3cret") == "https://qdrant.example:6333?…"
+
+
+@pytest.mark.parametrize(
+    "text", ["http://localhost:6333", "https://h/path/", "./a@b/folder", "C:\\a?b", ":memory:", ""]
+)
+def test_what_holds_no_secret_is_shown_as_it_is(text):
+    assert shown(text) == text
+
+
+@pytest.fixture()
+def stub(monkeypatch, own_cache):
+    for name in ("QDRANT_URL", "QDRANT_API_KEY", "QDRANT_SHARDS", "QDRANT_REPLICAS"):
+        monkeypatch.delenv(name, raising=False)
+    with StubServer() as server:
+        yield server
+
+
+@pytest.fixture()
+def secret(stub):
+    return stub.url.replace("http://", "http://reader:s3cret@")
+
+
+def written(folder, capsys):
+    """All that was printed, and all that was written to a folder."""
+    printed = capsys.readouterr()
+    return printed.out + printed.err + "".join(path.read_text("utf8") for path in folder.rglob("*.*"))
+
+
+def test_doctor_and_comparison_show_no_password(stub, secret, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    files = ["--json", str(out / "c.json"), "--html", str(out / "c.html")]
+    assert main(["compare", "movies", "--systems", "dense", "--where", secret, *files]) == 0
+    text = written(out, capsys)
+    assert "s3cret" not in text and "reader" not in text
+    assert text.count(stub.url.replace("http://", "http://…@")) >= 2  # the command, in JSON and in HTML
+    monkeypatch.setenv("QDRANT_URL", secret)
+    main(["doctor"])
+    assert main(["compare", "movies", "--systems", "dense", *files]) == 0
+    text = written(out, capsys)
+    assert "s3cret" not in text and "Qdrant server 1.20.0 at http://…@127.0.0.1" in text
+
+
+def test_ingest_shows_no_password(stub, secret, tmp_path, capsys):
+    command = ["ingest", "movies", "--where", secret, "--vectors", "dense"]
+    for more in ([], ["--recreate"]):
+        assert main([*command, *more]) == 0
+    text = written(tmp_path / "none", capsys)
+    assert "s3cret" not in text and text.count("http://…@127.0.0.1") >= 3  # "deleting … at" too
+
+
+def test_errors_show_no_password(stub, secret, tmp_path, monkeypatch, recwarn):
+    monkeypatch.chdir(tmp_path)
+    told = []
+
+    def refused(where):
+        with pytest.raises(RagkitError) as caught:
+            open_index(where, {"dense": VectorSpec(2)}).close()
+        told.append(str(caught.value))
+
+    refused("http://reader:s3cret@127.0.0.1:9")
+    refused("http://reader:s3cret@[host")
+    refused("reader:s3cret@localhost:6333")
+    stub.fail("GET", "/exists", Answer(403))
+    refused(secret)
+    stub.version = "1.9.0"
+    with open_index(secret, {"dense": VectorSpec(2)}) as index:
+        told += [repr(index), index.engine, index.url]
+    stub.version = None
+    refused(secret)
+    for address in ("reader:s3cret@host/path", "reader:s3cret@localhost:6333"):
+        monkeypatch.setenv("QDRANT_URL", address)
+        refused(None)
+    monkeypatch.setenv("RAGKIT_MIRROR", "http://reader:s3cret@127.0.0.1:9/kit")
+    with pytest.raises(RagkitError) as caught:
+        load_beir("cranfield")
+    told += [str(caught.value), *(str(warning.message) for warning in recwarn)]
+    assert any("Update the older one" in text for text in told) and any("RAGKIT_MIRROR" in text for text in told)
+    assert not [text for text in told if "s3cret" in text or "reader" in text]
