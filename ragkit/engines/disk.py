@@ -39,23 +39,26 @@ def least(specs: Iterable[VectorSpec], segments: int, folder: Path | None = None
         place = nearest(folder)
         if hasattr(os, "statvfs"):
             block = max(block, os.statvfs(place).f_frsize)
-        if not keeps_holes(place):
+        if keeps_holes(place) is False:
             reserved = _RESERVED * (1 + sum(map(_files, specs)))  # one is for the documents' ids
     return segments * ((_ENTRIES + _ENTRIES_A_NAME * len(specs)) * block + reserved)
 
 
 def unwritten(folder: Path) -> int:
     """Return the bytes of a folder's files that are not on disk yet, and may be once an engine reads them."""
-    if keeps_holes(folder):
+    if keeps_holes(folder):  # if that is not known, it may be too much already
         return 0
     stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
     return sum(max(0, stat.st_size - stat.st_blocks * 512) for stat in stats if hasattr(stat, "st_blocks"))
 
 
-def keeps_holes(folder: Path) -> bool:
-    """Return whether the folder's file system keeps only what was written of a file, as an empty page there tells."""
+def keeps_holes(folder: Path) -> bool | None:
+    """Return whether the folder's file system keeps only what was written of a file, as an empty page there tells.
+
+    None if there is no room for that page.
+    """
     if shutil.disk_usage(folder).free < 16 * mmap.PAGESIZE:
-        return False  # reading that page might be too much already
+        return None
     with saying(f"Nothing can be written to {folder}", "choose another place"), tempfile.TemporaryFile(dir=folder) as f:
         f.truncate(mmap.PAGESIZE)
         with mmap.mmap(f.fileno(), mmap.PAGESIZE, access=mmap.ACCESS_READ) as page:

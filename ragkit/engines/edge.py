@@ -43,8 +43,13 @@ DOCUMENT_BYTES = 500
 
 
 def segments(documents: int) -> int:
-    """Return in how many segments, at most, an index of so many documents is kept here."""
+    """Return into how many segments so many documents are put here."""
     return max(1, min(_SEGMENTS, documents // _LEAST_DOCUMENTS_A_SEGMENT))
+
+
+def most_segments(documents: int, size: int) -> int:
+    """Return in how many segments documents are at most, whose vectors take so many bytes: a small one stays open."""
+    return min(segments(documents), 1 + size // (1024 * _CLOSE_SEGMENT_KB))
 
 
 class EdgeIndex(Index):

@@ -16,7 +16,7 @@ from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.variants import vector_spec
 from ragkit.engines import disk
 from ragkit.engines.disk import amount
-from ragkit.engines.edge import DOCUMENT_BYTES, segments
+from ragkit.engines.edge import DOCUMENT_BYTES, most_segments
 from ragkit.engines.folder import usable
 from ragkit.engines.index import Index
 from ragkit.engines.opening import open_index
@@ -106,9 +106,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
     floats, largest, small, exact = 0, "", 0, True
     new: dict[tuple[CachedEncoder, str], int] = {}
     specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
-    parts = segments(len(doc_ids)) if folder else 1
-    empty = disk.least(specs.values(), parts)
-    kept = empty + DOCUMENT_BYTES * len(doc_ids)
+    kept = 0
     for name, encoder in encoders.items():
         spec = specs[name]
         if isinstance(encoder, Bm25Encoder):
@@ -124,7 +122,10 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         kept += replace(spec.storage, quantization=None).bytes_per_row(encoder.dim) * sum(rows)
         small += searched if spec.storage.quantization or not spec.storage.on_disk else 0
         kept += searched if spec.storage.quantization else 0
-    own = kept - empty + disk.least(specs.values(), parts, folder)
+    parts = most_segments(len(doc_ids), kept) if folder else 1
+    kept += DOCUMENT_BYTES * len(doc_ids)
+    own = kept + disk.least(specs.values(), parts, folder)
+    kept += disk.least(specs.values(), parts)
     return Plan(
         documents=len(doc_ids),
         floats=floats,
