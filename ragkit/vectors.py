@@ -77,6 +77,15 @@ class VectorSpec:
     sparse: bool = False
     storage: Storage = field(default=Storage())
 
+    @property
+    def shape(self) -> str:
+        """Return in words what the vector of one document looks like.
+
+        >>> VectorSpec(384).shape, VectorSpec(128, multivector=True).shape
+        ('(384,)', '(rows, 128)')
+        """
+        return "sparse" if self.sparse else f"(rows, {self.dim})" if self.multivector else f"({self.dim},)"
+
 
 @dataclass(frozen=True)
 class Sparse:

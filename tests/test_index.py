@@ -1,11 +1,21 @@
 import gc
+import json
+import os
+import shutil
+import signal
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ragkit import Prefetch, RagkitError, VectorSpec, open_index
+from ragkit import Prefetch, RagkitError, Storage, VectorSpec, cli, open_index
+from ragkit.engines.edge import EdgeIndex
+from ragkit.engines.index import Fusion
 from ragkit.engines.local import LocalIndex
 from ragkit.maxsim import maxsim
+from ragkit.vectors import Sparse
+from tests.processes import started
 
 SPECS = {"dense": VectorSpec(24, False), "colbert": VectorSpec(8, True)}
 
@@ -91,6 +101,286 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path, vectors)
         with pytest.raises(RagkitError, match="holds another index"):
             open_index(tmp_path / "kept", specs, content=content)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def contents(folder):
+    """Return every path in a folder, with a file's bytes and a link's target."""
+    found = {}
+    for path in folder.rglob("*"):
+        target = os.readlink(path) if path.is_symlink() else None
+        found[path.relative_to(folder).as_posix()] = target or (path.read_bytes() if path.is_file() else None)
+    return found
+
+
+def unfinished(folder):
+    """Make what is there when the making of an index is interrupted before it has its note, which is written last."""
+    open_index(folder, SPECS).close()
+    (folder / "ragkit.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.txt",
+        "photos/a.jpg",
+        "segments/a.wav",
+        "temp_segments/mine/a.dat",
+        "segments/{segment}/notes.txt",
+        ".git/x",
+    ],
+)
+def test_what_ragkit_did_not_make_is_named_and_nothing_is_deleted(name, tmp_path, own_cache):
+    unfinished(tmp_path / "kept")
+    (segment,) = (tmp_path / "kept" / "segments").iterdir()
+    path = tmp_path / "kept" / name.format(segment=segment.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(RagkitError, match=rf"holds .*{path.name}.*, which ragkit did not make.* Nothing was deleted"):
+        open_index(tmp_path / "kept", SPECS)
+    assert contents(tmp_path) == before
+    path.unlink()
+    for parent in (path.parent, path.parent.parent):
+        if parent.name in ("photos", ".git", "mine", "temp_segments"):
+            parent.rmdir()
+    open_index(tmp_path / "kept", SPECS).close()
+
+
+def test_a_link_in_an_unfinished_folder_is_not_followed(tmp_path, own_cache):
+    unfinished(tmp_path / "kept")
+    shutil.move(tmp_path / "kept" / "segments", tmp_path / "mine")
+    (tmp_path / "kept" / "segments").symlink_to(tmp_path / "mine", target_is_directory=True)
+    before = contents(tmp_path)
+    with pytest.raises(RagkitError, match="holds segments/, which ragkit did not make"):
+        open_index(tmp_path / "kept", SPECS)
+    assert contents(tmp_path) == before
+
+
+def test_documents_without_a_note_are_not_deleted(vectors, tmp_path, own_cache):
+    with open_index(tmp_path / "kept", SPECS) as index:
+        index.add(DOC_IDS, vectors)
+    note = tmp_path / "kept" / "ragkit.json"
+    text = note.read_text()
+    note.unlink()
+    before = contents(tmp_path)
+    with pytest.raises(RagkitError, match="holds documents, and no ragkit.json tells what they are. Nothing was delet"):
+        open_index(tmp_path / "kept", SPECS)
+    assert contents(tmp_path) == before
+    note.write_text(text)
+    with open_index(tmp_path / "kept", SPECS) as index:
+        assert index.doc_ids == DOC_IDS
+
+
+@pytest.mark.parametrize("note", [b"", b'{"vectors": {"dense', b"null", b"[]", b'"\xff"', b"{}"])
+def test_an_empty_or_torn_note_is_a_clear_error(note, tmp_path, own_cache):
+    open_index(tmp_path / "kept", SPECS).close()
+    (tmp_path / "kept" / "ragkit.json").write_bytes(note)
+    before = contents(tmp_path)
+    with pytest.raises(RagkitError, match="ragkit.json is empty or torn: .* delete the folder to build its index anew"):
+        open_index(tmp_path / "kept", SPECS)
+    assert contents(tmp_path) == before
+
+
+def test_the_note_is_written_whole(tmp_path, own_cache, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(RagkitError, match="ragkit.json cannot be written .*No space"):
+        patch.setattr("ragkit.files.os.replace", full)
+        open_index(tmp_path / "kept", SPECS)
+    assert not list((tmp_path / "kept").glob("*ragkit.json*"))
+    open_index(tmp_path / "kept", SPECS).close()
+    assert set(json.loads((tmp_path / "kept" / "ragkit.json").read_text())) == {"vectors", "content"}
+
+
+def test_a_file_is_no_folder_for_an_index(tmp_path, own_cache, capsys):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    for command in (["search", "movies", "robots"], ["compare", "movies"], ["ingest", "movies"]):
+        assert cli.main([*command, "--where", str(file)]) == 2
+        assert "notes.txt is a file; expected a folder for the index" in capsys.readouterr().err
+    for where, message in (
+        (file, "is a file"),
+        (file / "kept", "Not a dir"),
+        (tmp_path / ("x" * 300), "name too long"),
+    ):
+        with pytest.raises(RagkitError, match=message):
+            open_index(where, SPECS)
+    assert file.read_text() == "mine"
+
+
+# Temporary indexes
+
+
+def die_with_a_temporary_index():
+    index = open_index(None, SPECS)
+    os.kill(os.getpid(), signal.SIGKILL)
+    index.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_the_temporary_index_of_a_killed_run_is_swept_by_a_later_one(own_cache):
+    started(die_with_a_temporary_index).join()
+    (left,) = (own_cache / "edge").iterdir()
+    assert (left / "ragkit.json").exists()
+    with open_index(None, SPECS) as index:
+        assert list((own_cache / "edge").iterdir()) == [index.folder]
+
+
+def test_only_temporary_indexes_that_nobody_uses_are_swept(own_cache, vectors):
+    edge = own_cache / "edge"
+    with open_index(None, SPECS) as used:
+        used.add(DOC_IDS, vectors)
+        with open_index(edge / "ragkit-kept0123", SPECS) as kept:
+            kept.add(DOC_IDS, vectors)
+        (edge / "ragkit-mine0123").mkdir()
+        (edge / "ragkit-mine0123" / "notes.txt").write_text("mine")
+        (edge / "ragkit.temporary").write_text("")
+        index = open_index(None, SPECS)
+        dead = index.folder
+        index._remove.detach()  # as a kill would leave it
+        index.close()
+        (dead / "thesis.tex").write_text("mine")  # so it is no longer only ragkit's
+        before = contents(edge)
+        open_index(None, SPECS).close()
+        assert contents(edge) == before
+        assert len(used.search(vectors["dense"][0], "dense", 5)) == 5
+        (dead / "thesis.tex").unlink()
+        open_index(None, SPECS).close()
+        assert not dead.exists()
+    with open_index(edge / "ragkit-kept0123", SPECS) as kept:
+        assert kept.doc_ids == DOC_IDS
+
+
+# Interrupted, damaged, full
+
+
+class Interrupted:
+    """Edge's shard, interrupted at one of its updates."""
+
+    def __init__(self, shard, at):
+        self.shard, self.left = shard, at
+
+    def update(self, operation):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.shard.update(operation)
+
+    def __getattr__(self, name):
+        return getattr(self.shard, name)
+
+
+def test_what_an_interrupted_batch_has_stored_is_found_and_the_rest_can_follow(vectors, tmp_path, own_cache):
+    documents = [dict(zip(vectors, row, strict=True)) for row in zip(*vectors.values(), strict=True)]
+    queries = [(vectors[name][i], name) for name in vectors for i in range(0, 350, 50)]
+    with open_index(None, SPECS) as index:
+        index.stream(DOC_IDS, documents)
+        expected = [index.search(*query, 20) for query in queries]
+    with open_index(tmp_path / "kept", SPECS) as index:
+        for stored in (40, 210, 300):  # before and after a segment is closed
+            shard, index._shard = index._shard, Interrupted(index._shard, stored - len(index.doc_ids))
+            with pytest.raises(KeyboardInterrupt):
+                index.stream(DOC_IDS[len(index.doc_ids) :], documents[len(index.doc_ids) :])
+            index._shard = shard
+            assert index.doc_ids == DOC_IDS[:stored]
+            assert {doc_id for doc_id, _ in index.search(*queries[0], 350)} == set(DOC_IDS[:stored])
+        index.stream(DOC_IDS[300:], documents[300:])
+        assert [index.search(*query, 20) for query in queries] == expected
+    with open_index(tmp_path / "kept", SPECS) as index:
+        assert index.doc_ids == DOC_IDS and [index.search(*query, 20) for query in queries] == expected
+
+
+def test_a_search_between_an_interruption_and_the_rest_is_a_clear_error(vectors, monkeypatch):
+    with open_index(":memory:", SPECS) as index:
+        upsert = index.client.upsert
+
+        def interrupted(*arguments, **settings):
+            upsert(*arguments, **settings)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(index.client, "upsert", interrupted)
+            index.add(DOC_IDS, vectors)
+        with pytest.raises(RagkitError, match="is not whole: .* after 0 documents.* Store the rest first"):
+            index.search(vectors["dense"][0], "dense", 5)
+        index.add(DOC_IDS, vectors)
+        assert len(index.search(vectors["dense"][0], "dense", 5)) == 5
+
+
+def test_a_search_that_finds_fewer_documents_than_it_must_is_an_error(vectors, own_cache):
+    import qdrant_edge
+
+    specs = SPECS | {"graph": VectorSpec(24, storage=Storage(hnsw_m=16)), "words": VectorSpec(0, sparse=True)}
+    words = [Sparse(np.array([i % 7], np.uint32), np.ones(1, np.float32)) for i in range(350)]
+    first = Prefetch(vectors["dense"][0], "dense", 350)
+    with open_index(None, specs) as index:
+        index.add(DOC_IDS, vectors | {"graph": vectors["dense"], "words": words})
+        assert len(index.search(words[0], "words", 350)) == 50  # that many have the word
+        assert len(index.search(vectors["colbert"][0], "colbert", 350, [first])) == 350
+        assert len(index.fuse(Fusion((first, Prefetch(words[0], "words", 350))), 400)) == 350
+        index._shard.update(qdrant_edge.UpdateOperation.delete_points([5]))  # behind its back
+        for search in (
+            lambda: index.search(first.vector, "dense", 350),
+            lambda: index.search_batch([first.vector], "dense", 350),
+            lambda: index.search(vectors["colbert"][0], "colbert", 350, [first]),
+            lambda: index.fuse(Fusion((first, Prefetch(words[0], "words", 350))), 400),
+        ):
+            with pytest.raises(RagkitError, match="found 349 documents where it must find 350"):
+                search()
+        assert len(index.search(first.vector, "dense", 349)) == 349
+        assert len(index.search(first.vector, "graph", 350)) == len(index.search(words[5], "words", 350)) + 300
+
+
+def truncate(folder, name):
+    paths = [path for path in folder.rglob(name) if path.parent.name in ("vectors", "offsets")]
+    for path in paths:
+        os.truncate(path, 0)
+    assert paths
+
+
+def test_errors_and_panics_of_edge_name_the_folder_and_what_to_do(vectors, tmp_path, own_cache):
+    for name in ("panic", "error"):
+        with open_index(tmp_path / name, SPECS) as index:
+            index.add(DOC_IDS, vectors)
+            with pytest.raises(RagkitError, match=rf"{name} cannot be searched \(.*dim.*\). .* dense \(24,\), colbert"):
+                index.search(np.ones(3), "dense", 1)
+        with pytest.raises(RagkitError, match=f"The index in .*{name} is closed"):
+            index.search(vectors["dense"][0], "dense", 1)
+    truncate(tmp_path / "panic", "status.dat")
+    (segment,) = list((tmp_path / "error" / "segments").iterdir())[:1]
+    (segment / "segment.json").write_text("{")
+    for name, problem in (("panic", "index out of bounds"), ("error", "Service runtime error")):
+        for _ in range(2):  # and its lock is given back
+            match = rf"The index in .*{name} cannot be opened \({problem}.*\). Delete the folder to build it anew"
+            with pytest.raises(RagkitError, match=match):
+                open_index(tmp_path / name, SPECS)
+
+
+def free(monkeypatch, sizes):
+    """Have disks say that so many bytes are free, each time they are asked; the last for ever."""
+    left = list(sizes)
+    usage = lambda _: SimpleNamespace(free=left.pop(0) if len(left) > 1 else left[0])  # noqa: E731
+    monkeypatch.setattr("shutil.disk_usage", usage)
+
+
+def test_a_full_disk_is_told_before_edge_dies_of_it(vectors, tmp_path, own_cache, monkeypatch):
+    with monkeypatch.context() as patch:
+        free(patch, [100_000])
+        with pytest.raises(RagkitError, match="kept has 0.1 MB free, and 0.3 MB are needed. Make room"):
+            open_index(tmp_path / "kept", SPECS)
+    assert not (tmp_path / "kept").exists()
+    monkeypatch.setattr(EdgeIndex, "batch_bytes", 20_000)
+    index = open_index(tmp_path / "kept", SPECS)
+    with monkeypatch.context() as patch, index:
+        free(patch, [10_000_000, 10_000_000, 10_000_000, 200_000])
+        with pytest.raises(RagkitError, match="0.2 MB free, .* documents are stored. Make room .* it continues there"):
+            index.add(DOC_IDS, vectors)
+    with open_index(tmp_path / "kept", SPECS) as index:
+        stored = len(index.doc_ids)
+        assert 20 < stored < 350
+        index.add(DOC_IDS[stored:], {name: arrays[stored:] for name, arrays in vectors.items()})
+        assert len(index.search(vectors["dense"][0], "dense", 350)) == 350
 
 
 def test_batches_are_cut_by_floats_and_nothing_is_lost(monkeypatch, vectors):

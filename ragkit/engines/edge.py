@@ -1,10 +1,10 @@
 """Qdrant Edge: the server's own engine in this process, in a folder."""
 
-import json
 import os
 import shutil
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import qdrant_edge as qe
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from ragkit.engines import disk
+from ragkit.engines.folder import MARK, clear, locked, read_note, usable, write_note
 from ragkit.engines.index import Index, Prefetch
 from ragkit.errors import RagkitError
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
@@ -37,40 +39,57 @@ _LEAST_DOCUMENTS_A_SEGMENT = 100
 _CLOSE_SEGMENT_KB = 100
 # Below so many kilobytes of vectors a graph is not searched.
 _FULL_SCAN_KB = 10_000
-_NOTE, _LOCK = "ragkit.json", "ragkit.lock"
+# What a document takes on disk beside its vectors, measured, at most.
+DOCUMENT_BYTES = 500
+
+
+def segments(documents: int) -> int:
+    """Return into how many segments so many documents are put here."""
+    return max(1, min(_SEGMENTS, documents // _LEAST_DOCUMENTS_A_SEGMENT))
+
+
+def most_segments(documents: int, size: int) -> int:
+    """Return in how many segments documents are at most, whose vectors take so many bytes: a small one stays open."""
+    return min(segments(documents), 1 + size // (1024 * _CLOSE_SEGMENT_KB))
 
 
 class EdgeIndex(Index):
     """An index in a folder; `temporary` folders are removed on close.
 
-    Opening a folder that holds an index of the same vectors and content continues it. `content`
-    is any text that stands for what is indexed.
+    Opening a folder that holds an index of the same vectors and content continues it. `content` is any text that
+    stands for what is indexed. Raises RagkitError if the folder holds something else, is in use or cannot be written
+    to, if its disk is full, and for whatever goes wrong in Edge.
     """
 
     batch_bytes = 64 * 2**20  # after so much, what was stored is made durable
 
     def __init__(self, folder: Path, vectors: dict[str, VectorSpec], content: str = "", temporary: bool = False):
         super().__init__(vectors)
-        self.folder = folder
+        self.folder, self.place = folder, f"The index in {folder}"
         self.engine = f"Qdrant Edge {version('qdrant-edge-py')}"
         self._shard: Any = None  # Edge's; None once it is closed
+        self._lock: FileLock | None = None
         self._bounds: set[int] = set()
-        described = {"vectors": {name: _built(spec) for name, spec in sorted(vectors.items())}, "content": content}
-        unfinished = (folder / _LOCK).is_file() and not (folder / _NOTE).is_file()
-        if folder.exists() and any(folder.iterdir()) and not unfinished and not (folder / _NOTE).is_file():
-            raise RagkitError(f"The folder {folder} is not empty and holds no index of ragkit; choose another.")
-        folder.mkdir(parents=True, exist_ok=True)
+        shapes = ", ".join(f"{name} {spec.shape}" for name, spec in vectors.items())
+        self._fits = f"A query is compared with {shapes}. If it fits, delete the folder to build the index anew."
         # Also removes the folder of an index that nobody closed.
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True) if temporary else None
-        self._lock = _locked(folder)
+        described = {"vectors": {name: _built(spec) for name, spec in sorted(vectors.items())}, "content": content}
         try:
-            note = folder / _NOTE
-            if not note.is_file():
-                self._create(note, described)
-            elif json.loads(note.read_text("utf8")) != described:
+            usable(folder)
+            self._spare = disk.least(vectors.values(), 1, folder)
+            if read_note(folder) is None:
+                disk.require(self._spare, folder, "Make room, or choose another folder.")
+            self._lock = locked(folder)
+            if temporary:
+                (folder / MARK).touch()  # only now, so that whoever sweeps sees no mark without a lock
+            note = read_note(folder)
+            if note is None:
+                self._create(described)
+            elif note != described:
                 raise RagkitError(
-                    f"The folder {folder} holds another index: {note.read_text('utf8')}, where "
-                    f"{json.dumps(described)} was expected. Choose another folder, or delete it."
+                    f"The folder {folder} holds another index: {note}, where {described} was expected. Choose another "
+                    "folder, or delete it."
                 )
             else:
                 self._load()
@@ -78,10 +97,8 @@ class EdgeIndex(Index):
             self.close()
             raise
 
-    def _create(self, note: Path, described: dict) -> None:
-        for path in self.folder.iterdir():  # what a creation left that was interrupted
-            if path.name != _LOCK:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    def _create(self, described: dict) -> None:
+        clear(self.folder)
         idf = qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf)
         # The write-ahead log would store every vector twice; flush() makes a batch durable instead.
         config = qe.EdgeConfig(
@@ -90,42 +107,87 @@ class EdgeIndex(Index):
             optimizers=qe.EdgeOptimizersConfig(default_segment_number=_SEGMENTS, indexing_threshold=_CLOSE_SEGMENT_KB),
             wal_enabled=False,
         )
-        self._shard = qe.EdgeShard.create(str(self.folder), config)
-        self._shard.flush()
-        note.write_text(json.dumps(described), "utf8")  # last: it says that the rest is whole
+        with _told(f"{self.place} cannot be made", "Choose another folder."):
+            self._shard = qe.EdgeShard.create(str(self.folder), config)
+            self._shard.flush()
+        write_note(self.folder, described)  # last: it says that the rest is whole
 
     def _load(self) -> None:
-        try:
-            self._shard = qe.EdgeShard.load(str(self.folder))
-        except Exception as error:
-            raise RagkitError(f"The index in {self.folder} cannot be opened ({error}).") from error
-        count = self._shard.count(qe.CountRequest())
-        records, _ = self._shard.scroll(qe.ScrollRequest(limit=count or 1, with_payload=True))
-        by_point = {record.id: record.payload["doc_id"] for record in records}
+        disk.require(disk.unwritten(self.folder), self.folder, "Opening the index fills that, so make room.")
+        with _told(f"{self.place} cannot be opened", "Delete the folder to build it anew, or choose another."):
+            self._shard = shard = qe.EdgeShard.load(str(self.folder))
+            beyond = self._read(shard)
+            if beyond:  # points come in order, so these are what an interruption left behind a gap
+                shard.update(qe.UpdateOperation.delete_points([*beyond]))
+                shard.flush()
+                shard.close()  # until then, what was deleted counts in the weights of sparse vectors
+                self._shard = shard = qe.EdgeShard.load(str(self.folder))
+                beyond = self._read(shard)
+        if beyond:
+            raise RagkitError(f"{self.place} is damaged. Delete the folder to build it anew, or choose another.")
+        self.reopened = bool(self.doc_ids)
+
+    def _read(self, shard: qe.EdgeShard) -> list[int]:
+        """Read which documents are stored without a gap, and return the points beyond one."""
+        records, _ = shard.scroll(qe.ScrollRequest(limit=shard.count(qe.CountRequest()) or 1, with_payload=True))
+        by_point: dict[int, str] = {}
+        for record in records:
+            payload = record.payload or {}
+            if not isinstance(record.id, int) or "doc_id" not in payload:
+                raise RagkitError(f"{self.place} holds points that ragkit did not store; choose another folder.")
+            by_point[record.id] = payload["doc_id"]
+        self.doc_ids = []
         while len(self.doc_ids) in by_point:
             self.doc_ids.append(by_point[len(self.doc_ids)])
-        beyond = [point for point in by_point if point >= len(self.doc_ids)]
-        if beyond:  # points come in order, so these are what an interruption left behind a gap
-            self._shard.update(qe.UpdateOperation.delete_points(beyond))
+        return [point for point in by_point if point >= len(self.doc_ids)]
 
     def _begin(self, documents):
-        parts = max(1, min(_SEGMENTS, documents // _LEAST_DOCUMENTS_A_SEGMENT))
+        parts = segments(documents)
         self._bounds = {documents * part // parts for part in range(1, parts)}
 
     def _upsert(self, points, batch, doc_ids):
-        for point, vectors, doc_id in zip(points, batch, doc_ids, strict=True):
-            if point in self._bounds:
-                self._shard.optimize()
-            # One point an update: within one update Edge stores points in random order, and that order
-            # breaks ties between equal scores. It takes no longer.
-            struct = qe.Point(point, {n: _plain(v) for n, v in vectors.items()}, {"doc_id": doc_id})
-            self._shard.update(qe.UpdateOperation.upsert_points([struct]))
-        self._shard.flush()
+        size = sum(self._request_bytes(*pair) + DOCUMENT_BYTES for pair in zip(doc_ids, batch, strict=True))
+        # Sparse vectors, and small copies that are made as vectors come, take up to half as much again.
+        disk.require(size * 3 // 2 + self._spare, self.folder, self._continue())
+        try:
+            with self._edge("cannot store documents", self._continue()) as shard:
+                for point, vectors, doc_id in zip(points, batch, doc_ids, strict=True):
+                    if point in self._bounds:
+                        self._optimize(shard)
+                    # One point an update: within one update Edge stores points in random order, and that order
+                    # breaks ties between equal scores. It takes no longer.
+                    struct = qe.Point(point, {n: _plain(v) for n, v in vectors.items()}, {"doc_id": doc_id})
+                    shard.update(qe.UpdateOperation.upsert_points([struct]))
+                shard.flush()
+        except BaseException:
+            with suppress(RagkitError):
+                self._keep_stored(points, doc_ids)
+            raise
+
+    def _keep_stored(self, points: list[int], doc_ids: list[str]) -> None:
+        """Count the documents of an interrupted batch that are stored: so would whoever opens the folder again."""
+        with self._edge("is not whole", self._continue()) as shard:
+            stored = {record.id for record in shard.retrieve([*points], False, False)}
+        for point, doc_id in zip(points, doc_ids, strict=True):
+            if point not in stored:
+                break
+            self.doc_ids.append(doc_id)
 
     def _finish(self):
-        if not all(spec.sparse or spec.storage.exact for spec in self.vectors.values()):
-            self._shard.optimize()  # makes the small copies and the graph
-        self._shard.flush()
+        with self._edge("cannot be finished", self._continue()) as shard:
+            if not all(spec.sparse or spec.storage.exact for spec in self.vectors.values()):
+                self._optimize(shard)  # makes the small copies and the graph
+            shard.flush()
+
+    def _optimize(self, shard: qe.EdgeShard) -> None:
+        disk.require(self._spare, self.folder, self._continue())  # Edge looks for the rest itself
+        shard.optimize()
+
+    def _continue(self) -> str:
+        return (
+            f"{len(self.doc_ids):,} documents are stored. Make room if the disk is full, and run it again: it "
+            "continues there."
+        )
 
     def search_batch(self, vectors: Sequence[Vector], using: str, limit: int) -> list[Hits]:
         """Return what `search` returns for each vector, planned by the engine as one batch."""
@@ -136,8 +198,10 @@ class EdgeIndex(Index):
             )
             for vector in vectors
         ]
-        found = self._shard.query_batch(qe.QueryBatchRequest(requests))
-        return [self._hits([(point.id, point.score) for point in points]) for points in found]
+        with self._edge("cannot be searched", self._fits) as shard:
+            found = shard.query_batch(qe.QueryBatchRequest(requests))
+        least = self._least(using, limit)
+        return [self._hits([(int(point.id), point.score) for point in points], least) for points in found]
 
     def _query(self, vector, using, limit, prefetch):
         return self._points(
@@ -151,8 +215,9 @@ class EdgeIndex(Index):
         query = qe.Fusion.Rrf(k=fusion.k) if fusion.method == "rrf" else qe.Fusion.Dbsf()
         return self._points(query=query, limit=limit, prefetches=[self._stage(stage) for stage in fusion.prefetches])
 
-    def _points(self, **request):
-        return [(point.id, point.score) for point in self._shard.query(qe.QueryRequest(**request))]
+    def _points(self, **request) -> list[tuple[int, float]]:
+        with self._edge("cannot be searched", self._fits) as shard:
+            return [(int(point.id), point.score) for point in shard.query(qe.QueryRequest(**request))]
 
     def _stage(self, stage: Prefetch) -> qe.Prefetch:
         query = qe.Query.Nearest(_plain(stage.vector), using=stage.using)
@@ -174,26 +239,35 @@ class EdgeIndex(Index):
         return sum(stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size for stat in stats)
 
     def close(self):
-        if self._shard is not None:
-            self._shard.close()
-            self._shard = None
-        self._lock.release()
-        if self._remove:
-            self._remove()
+        try:
+            if self._shard is not None:
+                shard, self._shard = self._shard, None
+                with _told(f"{self.place} cannot be closed", "Open it again, and look whether it is whole."):
+                    shard.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+            if self._remove:
+                self._remove()
+
+    @contextmanager
+    def _edge(self, problem: str, advice: str) -> Iterator[qe.EdgeShard]:
+        """Yield the shard; what goes wrong in it is a RagkitError that names the folder."""
+        if self._shard is None:
+            raise RagkitError(f"{self.place} is closed; open it again.")
+        with _told(f"{self.place} {problem}", advice):
+            yield self._shard
 
 
-def _locked(folder: Path) -> FileLock:
-    """Return a lock on the folder, which the system takes away from a process that dies."""
-    lock = FileLock(folder / _LOCK)
+@contextmanager
+def _told(problem: str, advice: str) -> Iterator[None]:
+    """Turn Edge's errors, the system's and a panic, which is no Exception, into a RagkitError."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RagkitError(
-            f"The index in {folder} is open elsewhere, in another process or notebook kernel or in this one. "
-            "An Edge folder has one user at a time: close the other (index.close(), or shut its kernel down), "
-            "or choose another folder."
-        ) from error
-    return lock
+        yield
+    except BaseException as error:
+        if type(error) is Exception or isinstance(error, OSError) or type(error).__module__ == "pyo3_runtime":
+            raise RagkitError(f"{problem} ({error}). {advice}") from error
+        raise
 
 
 def _built(spec: VectorSpec) -> dict:

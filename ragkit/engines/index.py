@@ -34,12 +34,15 @@ class Index(ABC):
     """Documents with named vectors in a Qdrant engine, searched as their Storage says (exactly unless told).
 
     `engine` says in words which engine answers; `measurable` whether its speed and size are those
-    of Qdrant (local mode's are not); `batch_bytes` how many bytes are stored at a time.
+    of Qdrant (local mode's are not); `batch_bytes` how many bytes are stored at a time; `place` where the documents
+    are, as a sentence begins; `reopened` whether there were some already when it was opened.
     """
 
     engine: str
     measurable = True
     batch_bytes: int
+    place: str
+    reopened = False
 
     def __init__(self, vectors: dict[str, VectorSpec]):
         self.vectors = dict(vectors)
@@ -105,10 +108,11 @@ class Index(ABC):
 
         vector: (dim,), (rows, dim) or Sparse, compared with the documents' vectors named `using`: the
         cosine, the MaxSim of cosines, or the product with IDF weights. With `prefetch`, only the
-        candidates of those first stages are scored.
+        candidates of those first stages are scored. Raises RagkitError for names that the index does not have, and
+        if it finds fewer documents than it must, or one that is not known to be stored.
         """
         self._know(using, *(stage.using for stage in prefetch))
-        return self._hits(self._query(vector, using, limit, prefetch))
+        return self._hits(self._query(vector, using, limit, prefetch), self._least(using, limit, prefetch))
 
     def fuse(self, fusion: Fusion, limit: int) -> Hits:
         """Return the `limit` best (doc_id, fused score), best first, ties by doc_id.
@@ -116,14 +120,34 @@ class Index(ABC):
         Reciprocal ranks are often equal, and Qdrant cuts a tie as it comes: so all are asked for, and cut here.
         """
         self._know(*(stage.using for stage in fusion.prefetches))
-        return self._hits(self._query_fused(fusion, sum(stage.depth for stage in fusion.prefetches)))[:limit]
+        total = sum(stage.depth for stage in fusion.prefetches)
+        least = max((self._least(stage.using, stage.depth) for stage in fusion.prefetches), default=0)
+        return self._hits(self._query_fused(fusion, total), least)[:limit]
 
     def _know(self, *names: str) -> None:
         for name in names:
             if name not in self.vectors:
                 raise RagkitError(f"The index has no vectors {name!r}; it has {', '.join(self.vectors)}.")
 
-    def _hits(self, points: list[tuple[int, float]]) -> Hits:
+    def _least(self, using: str, limit: int, prefetch: Sequence[Prefetch] = ()) -> int:
+        """Return how many documents a search must find: by sparse vectors, or by a graph, it may be any number."""
+        spec = self.vectors[using]
+        if spec.sparse or (spec.storage.hnsw_m and not prefetch):
+            return 0
+        candidates = [self._least(stage.using, stage.depth) for stage in prefetch]
+        return min(limit, max(candidates) if candidates else len(self.doc_ids))
+
+    def _hits(self, points: list[tuple[int, float]], least: int = 0) -> Hits:
+        if any(point >= len(self.doc_ids) for point, _ in points):
+            raise RagkitError(
+                f"{self.place} is not whole: storing it was interrupted after {len(self.doc_ids):,} documents, or "
+                "another process stores it now. Store the rest first."
+            )
+        if len(points) < least:
+            raise RagkitError(
+                f"{self.place} found {len(points):,} documents where it must find {least:,}. Either the query holds "
+                "numbers that are not finite, or the index is damaged: delete it, and build it anew."
+            )
         return sorted(((self.doc_ids[p], score) for p, score in points), key=lambda hit: (-hit[1], hit[0]))
 
     def _check_names(self, vectors: dict) -> None:
@@ -137,8 +161,7 @@ class Index(ABC):
             if isinstance(array, Sparse):
                 continue  # any set of indices, none for an empty document
             if array.ndim != 1 + spec.multivector or array.shape[-1] != spec.dim or not array.size:
-                expected = f"(rows, {spec.dim})" if spec.multivector else f"({spec.dim},)"
-                raise RagkitError(f"Document {doc_id!r}: {name} has shape {array.shape}, expected {expected}.")
+                raise RagkitError(f"Document {doc_id!r}: {name} has shape {array.shape}, expected {spec.shape}.")
             if array.size > MAX_FLOATS_PER_POINT:
                 raise RagkitError(
                     f"Document {doc_id!r}: {name} has {array.size:,} floats; Qdrant stores at most "

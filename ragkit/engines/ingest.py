@@ -15,19 +15,21 @@ from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.variants import AnyEncoder, vector_spec
+from ragkit.engines import disk
+from ragkit.engines.disk import amount
+from ragkit.engines.edge import DOCUMENT_BYTES, most_segments
+from ragkit.engines.folder import usable
 from ragkit.engines.index import Index
 from ragkit.engines.opening import open_index
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError
-from ragkit.files import expanded
 from ragkit.paths import cache_dir
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Vector
 
 Encoders = Mapping[str, AnyEncoder]
-# A segment is written again when it is closed, so an Edge folder needs up to twice its size for a while.
-_EDGE_DISK = 2
-# What an index takes beside its vectors, measured on Edge; at most, for segments of a hundred documents and more.
-_NAME, _DOCUMENT = 200_000, 500
+# Edge writes a segment again when it closes it, and wants twice its size free: at the end, that is all of it if small
+# copies or a graph are made, else it is closed part by part.
+_EXACT, _BUILT = 2, 3
 # Of a text, measured: 1.0 where it is an abstract, 1.6 where it is a few words.
 _BM25_CHARACTER = 2
 # What SQLite takes beside an array, at most: half a page, and the key twice.
@@ -42,7 +44,7 @@ class Plan:
 
     floats: the largest multivector's numbers, of the document `largest`; to_encode: texts that a model must read;
     cache_bytes: what the cache will grow by; index_bytes: what the engine keeps, small copies included;
-    disk_bytes: what may be written where `folder` is; memory_bytes: what must stay in memory to search.
+    disk_bytes: what must be free where `folder` is; memory_bytes: what must stay in memory to search.
     """
 
     documents: int
@@ -58,8 +60,8 @@ class Plan:
     def __str__(self) -> str:
         place = "the server" if self.folder is None else str(self.folder)
         return (
-            f"{self.documents:,} documents, {self.to_encode:,} to encode ({_gb(self.cache_bytes)} more in the cache); "
-            f"about {_gb(self.index_bytes)} in {place}, {_gb(self.memory_bytes)} of memory to search"
+            f"{self.documents:,} documents, {self.to_encode:,} to encode ({amount(self.cache_bytes)} more in the "
+            f"cache); about {amount(self.index_bytes)} in {place}, {amount(self.memory_bytes)} of memory to search"
         )
 
     def check(self) -> None:
@@ -72,37 +74,46 @@ class Plan:
         available = psutil.virtual_memory().available
         if self.memory_bytes > available:
             raise RagkitError(
-                f"Searching needs about {_gb(self.memory_bytes)} in memory and {_gb(available)} are free. Take fewer "
-                "documents (--docs), pooled or quantized vectors (colbert-pool2-turbo4), or keep them on disk (-disk)."
+                f"Searching needs about {amount(self.memory_bytes)} in memory and {amount(available)} are free. Take "
+                "fewer documents (--docs), pooled or quantized vectors (colbert-pool2-turbo4), or keep them on disk "
+                "(-disk)."
             )
         needed: dict[int, tuple[Path, int]] = {}
         for path, size in ((cache_dir(), self.cache_bytes), (self.folder, self.disk_bytes)):
             if path is not None:
-                parent = next(p for p in (path, *path.parents) if p.exists())
-                disk = parent.stat().st_dev
-                needed[disk] = (parent, needed.get(disk, (parent, 0))[1] + size)
+                parent = disk.nearest(path)
+                device = parent.stat().st_dev
+                needed[device] = (parent, needed.get(device, (parent, 0))[1] + size)
         for path, size in needed.values():
             free = shutil.disk_usage(path).free
             if size > free:
                 raise RagkitError(
-                    f"This writes up to {_gb(size)} to the disk of {path}, which has {_gb(free)} free. Choose another "
-                    "place (RAGKIT_CACHE, --where), take fewer documents, or pooled or smaller vectors."
+                    f"This writes up to {amount(size)} to the disk of {path}, which has {amount(free)} free. Choose "
+                    "another place (RAGKIT_CACHE, --where), take fewer documents, or pooled or smaller vectors."
                 )
 
 
 def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) -> Plan:
-    """Return what build_index would need, at most; reads the texts, encodes nothing."""
+    """Return what build_index would need, at most; reads the texts, encodes nothing.
+
+    Raises RagkitError if `where` is a file, or a folder that holds something else than an index.
+    """
     where = where if where is not None else os.environ.get("QDRANT_URL") or None
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
-    floats, largest, small = 0, "", 0
+    folder = None if remote or local else Path(where) if where is not None else cache_dir() / "edge"
+    if folder is not None and where is not None:
+        usable(folder)
+    floats, largest, small, exact = 0, "", 0, True
     new: dict[tuple[CachedEncoder, str], int] = {}
-    kept = _NAME * len(encoders) + _DOCUMENT * len(doc_ids)
+    specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
+    kept = 0
     for name, encoder in encoders.items():
+        spec = specs[name]
         if isinstance(encoder, Bm25Encoder):
             kept += _BM25_CHARACTER * sum(map(len, passages))
             continue
-        spec = vector_spec(name, encoder)
+        exact = exact and spec.storage.exact
         rows, absent = encoder.rows(passages)
         most = max(range(len(rows)), key=rows.__getitem__)
         if rows[most] * encoder.dim > floats:
@@ -112,7 +123,10 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         kept += replace(spec.storage, quantization=None).bytes_per_row(encoder.dim) * sum(rows)
         small += searched if spec.storage.quantization or not spec.storage.on_disk else 0
         kept += searched if spec.storage.quantization else 0
-    folder = None if remote or local else expanded(where) if where is not None else cache_dir() / "edge"
+    parts = most_segments(len(doc_ids), kept) if folder else 1
+    kept += DOCUMENT_BYTES * len(doc_ids)
+    own = kept + disk.least(specs.values(), parts, folder)
+    kept += disk.least(specs.values(), parts)
     return Plan(
         documents=len(doc_ids),
         floats=floats,
@@ -120,7 +134,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         to_encode=len({text for model, text in new if model.source is None}),
         cache_bytes=sum(new.values()),
         index_bytes=kept,
-        disk_bytes=kept * _EDGE_DISK if folder else 0,
+        disk_bytes=own * (_EXACT if exact else _BUILT) if folder else 0,
         memory_bytes=0 if remote else kept * _LOCAL_MEMORY if local else small,
         folder=folder,
     )
@@ -181,7 +195,3 @@ def _bytes(encoder: AnyEncoder, spec, passages: list[str]) -> float:
     if isinstance(encoder, Bm25Encoder):
         return sum(vector.nbytes for vector in encoder.encode_documents(passages)) / len(passages)
     return spec.storage.bytes_per_row(spec.dim) * sum(encoder.rows(passages)[0]) / len(passages)
-
-
-def _gb(size: float) -> str:
-    return f"{size / 1e9:,.1f} GB"

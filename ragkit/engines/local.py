@@ -20,6 +20,7 @@ class LocalIndex(ClientIndex):
     engine = "Qdrant local mode (NumPy, not for timing)"
 
     def __init__(self, name: str, vectors: dict[str, VectorSpec]):
+        self.place = f"The collection {name} in local mode"
         super().__init__(QdrantClient(":memory:"), name, vectors)
 
     def _open(self):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ragkit.addresses import shown
 from ragkit.engines.edge import EdgeIndex
+from ragkit.engines.folder import sweep
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError
-from ragkit.files import expanded
+from ragkit.files import expanded, saying
 from ragkit.paths import cache_dir
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
 
@@ -27,11 +28,12 @@ def open_index(
     """Return an index in the engine that `where` names; empty if it did not exist.
 
     where: ":memory:" (qdrant-client's local mode), a URL (a Qdrant server, with `QDRANT_API_KEY`), a
-    folder (Qdrant Edge, kept), or None: `QDRANT_URL` if set, else Qdrant Edge in a temporary folder.
+    folder (Qdrant Edge, kept), or None: `QDRANT_URL` if set, else Qdrant Edge in a temporary folder of the cache, from
+    which those of killed processes are swept first.
     vectors: the spec of each named vector. name: the collection's name on a server. content: any text
     that stands for what is indexed; a kept index is opened again only for the same content, and on a
     server it and the vectors end the collection's name. options: for a server; by default what QDRANT_SHARDS and
-    QDRANT_REPLICAS say. Raises RagkitError if a folder or a collection holds something else, a server
+    QDRANT_REPLICAS say. Raises RagkitError if a folder or a collection holds something else, a disk is full, a server
     does not answer, or ":memory:" is asked for what it ignores.
 
     >>> import numpy as np
@@ -44,8 +46,11 @@ def open_index(
     where = where if where is not None else os.environ.get("QDRANT_URL") or None
     if where is None:
         folder = cache_dir() / "edge"
-        folder.mkdir(exist_ok=True)
-        return EdgeIndex(Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder)), vectors, temporary=True)
+        with saying(f"No temporary index can be made in {folder}", "set RAGKIT_CACHE to another folder"):
+            folder.mkdir(exist_ok=True)
+            sweep(folder)
+            own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
+        return EdgeIndex(own, vectors, temporary=True)
     where = str(where)
     if where == ":memory:" or where.startswith(("http://", "https://")):
         return _client_index(where, vectors, name, content, options)

@@ -52,8 +52,10 @@ class ServerIndex(ClientIndex):
         self.batch_bytes = options.request_bytes
         self._beyond: list[int] = []
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
+        name = collection_name(name, vectors, content)
+        self.place = f"The collection {name} at {url}"
         try:
-            super().__init__(client, collection_name(name, vectors, content), vectors)
+            super().__init__(client, name, vectors)
         except BaseException:
             client.close()
             raise
@@ -71,8 +73,8 @@ class ServerIndex(ClientIndex):
         different = differences(config, self.vectors, self.options)
         if different and exists:
             raise RagkitError(
-                f"The collection {self.collection} at {self.url} is another one: {'; '.join(different)}. Ask for what "
-                "it is, choose another name, or delete it with ServerOptions(recreate=True)."
+                f"{self.place} is another one: {'; '.join(different)}. Ask for what it is, "
+                "choose another name, or delete it with ServerOptions(recreate=True)."
             )
         if different:
             raise RagkitError(
@@ -107,15 +109,16 @@ class ServerIndex(ClientIndex):
                 payload = record.payload or {}
                 if not isinstance(record.id, int) or "doc_id" not in payload:
                     raise RagkitError(
-                        f"The collection {self.collection} at {self.url} holds points that ragkit did not store, such "
-                        f"as {record.id}. Choose another name."
+                        f"{self.place} holds points that ragkit did not store, such as {record.id}. Choose another "
+                        "name."
                     )
                 if record.id == len(self.doc_ids):
                     self.doc_ids.append(payload["doc_id"])
                 else:
                     self._beyond.append(record.id)
             if offset is None:
-                return
+                break
+        self.reopened = bool(self.doc_ids)
 
     def _check(self, doc_id, document):
         super()._check(doc_id, document)
@@ -158,8 +161,8 @@ class ServerIndex(ClientIndex):
             if wait is not None:
                 sleep(wait)
         raise RagkitError(
-            f"The collection {self.collection} at {self.url} holds {count:,} documents, where {len(self.doc_ids):,} "
-            "were stored. Does something else write to it? Store it anew with ServerOptions(recreate=True)."
+            f"{self.place} holds {count:,} documents, where {len(self.doc_ids):,} were stored. "
+            "Does something else write to it? Store it anew with ServerOptions(recreate=True)."
         )
 
     def _wait_for_index(self) -> None:
@@ -190,13 +193,7 @@ class ServerIndex(ClientIndex):
     def _points(self, **request):
         if not self._indexed:
             self._wait_for_index()
-        points = super()._points(**request)
-        if any(point >= len(self.doc_ids) for point, _ in points):
-            raise RagkitError(
-                f"The collection {self.collection} at {self.url} is not whole: storing it was interrupted after "
-                f"{len(self.doc_ids):,} documents, or another process stores it now. Store the rest first."
-            )
-        return points
+        return super()._points(**request)
 
     def _search_params(self, using):
         return search_params(self.vectors[using].storage)

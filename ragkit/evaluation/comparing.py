@@ -92,7 +92,7 @@ def _measure(
     with peak_growth() as grown:
         start = time.perf_counter()
         index, size = build_index(dataset, encoders, where)
-        index_s = time.perf_counter() - start
+        index_s = time.perf_counter() - start if not index.reopened else float("nan")
         with index:
             runs = [_run(index, encoders, system, depth, dataset, own) for system in systems]
             disk = index.bytes_on_disk()

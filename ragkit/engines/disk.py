@@ -1,0 +1,85 @@
+"""What an Edge folder takes of a disk beside its vectors, as measured, and a clear error where that is not free."""
+
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ragkit.errors import RagkitError
+from ragkit.files import saying
+from ragkit.vectors import VectorSpec
+
+# Files and folders of a segment, and for each name of vectors in it, at most; each takes a block of the disk.
+_ENTRIES, _ENTRIES_A_NAME = 19, 22
+_BLOCK = 4096
+# Edge makes files of 32 MiB ahead of what they will hold, each with up to 1 MiB beside it that says what is deleted.
+_RESERVED = 36_000_000
+
+
+def amount(size: float) -> str:
+    """Return a size in bytes as megabytes, or as gigabytes from one.
+
+    >>> amount(3_140_000), amount(2.5e9)
+    ('3.1 MB', '2.5 GB')
+    """
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
+def least(specs: Iterable[VectorSpec], segments: int, folder: Path | None = None) -> int:
+    """Return the bytes that so many segments take on the folder's disk before a vector is in them, at most.
+
+    Most file systems keep only what was written of a file. Where they keep all of it (tmpfs, NTFS), an index of a
+    single document takes a hundred megabytes. Without a folder: on a disk of the first kind.
+    """
+    specs = list(specs)
+    block, reserved = _BLOCK, 0
+    if folder is not None:
+        place = nearest(folder)
+        if hasattr(os, "statvfs"):
+            block = max(block, os.statvfs(place).f_frsize)
+        if keeps_holes(place) is False:
+            reserved = _RESERVED * (1 + sum(map(_files, specs)))  # one is for the documents' ids
+    return segments * ((_ENTRIES + _ENTRIES_A_NAME * len(specs)) * block + reserved)
+
+
+def unwritten(folder: Path) -> int:
+    """Return the bytes of a folder's files that are not on disk yet, and may be once an engine reads them."""
+    if keeps_holes(folder):  # if that is not known, it may be too much already
+        return 0
+    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum(max(0, stat.st_size - stat.st_blocks * 512) for stat in stats if hasattr(stat, "st_blocks"))
+
+
+def keeps_holes(folder: Path) -> bool | None:
+    """Return whether the folder's file system keeps only what was written of a file, as an empty page there tells.
+
+    None if there is no room for that page.
+    """
+    if shutil.disk_usage(folder).free < 16 * mmap.PAGESIZE:
+        return None
+    with saying(f"Nothing can be written to {folder}", "choose another place"), tempfile.TemporaryFile(dir=folder) as f:
+        f.truncate(mmap.PAGESIZE)
+        with mmap.mmap(f.fileno(), mmap.PAGESIZE, access=mmap.ACCESS_READ) as page:
+            page.read()
+        return getattr(os.fstat(f.fileno()), "st_blocks", 1) == 0
+
+
+def nearest(path: Path) -> Path:
+    """Return the path, or the closest folder above it that is there already."""
+    with saying(f"{path} cannot be made", "choose another place"):
+        return next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
+
+
+def require(size: int, folder: Path, advice: str) -> None:
+    """Raise RagkitError if so many bytes are not free on the folder's disk: there, Edge would die of a bus error."""
+    free = shutil.disk_usage(nearest(folder)).free
+    if size > free:
+        raise RagkitError(f"The disk of {folder} has {amount(free)} free, and {amount(size)} are needed. {advice}")
+
+
+def _files(spec: VectorSpec) -> int:
+    """Return how many files of 32 MiB a segment has for vectors of one name."""
+    copies = spec.storage.quantization not in (None, "int8")  # those can be made as vectors come
+    return (1 + spec.multivector) * (1 + copies)

@@ -1,0 +1,144 @@
+"""The folder of an Edge index: whose it is, who uses it, and what may be deleted in it: only what was made here."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ragkit.errors import RagkitError
+from ragkit.files import saying, write_text
+
+# ragkit's own names. The note says what an index was made for; the mark, that the folder need not outlive its user.
+NOTE, LOCK, MARK = "ragkit.json", "ragkit.lock", "ragkit.temporary"
+
+# What Edge 0.9 and ragkit make in a folder, by its path in there; folders end with a slash.
+_MADE = re.compile(
+    r"""
+    ragkit\.(json|lock|temporary) | \.ragkit\.json-\w{8} | edge_config\.json | \.atomicwrite\w{6}/(tmpfile\.tmp)?
+    | segments/ | temp_segments/
+    | ( segments/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\w{6}\.deleted)?/ | temp_segments/segment_builder_\w{6}/ )
+      ( [^/]+/ )* ( [^/]+\.(bin|dat|data|deleted|e2i|i2e|info|json|mappings|mmap|tmp|versions) )?
+    """,
+    re.VERBOSE,
+)
+
+
+def usable(folder: Path) -> None:
+    """Raise RagkitError, with nothing touched, if a folder is a file or holds no index and yet something."""
+    with saying(f"The folder {folder} cannot be used", "choose another"):
+        if folder.exists() and not folder.is_dir():
+            raise RagkitError(f"{folder} is a file; expected a folder for the index. Choose another name.")
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return
+        if read_note(folder) is None and not (folder / LOCK).is_file():
+            raise RagkitError(f"The folder {folder} is not empty and holds no index of ragkit; choose another.")
+
+
+def locked(folder: Path) -> FileLock:
+    """Make the folder if it is not there, and return a lock on it, which the system takes from a process that dies.
+
+    Raises RagkitError if another has it, here or in another process, and if it cannot be made or written to.
+    """
+    with saying(f"The folder {folder} cannot be written to", "choose another"):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RagkitError(
+                f"The index in {folder} is open elsewhere, in another process or notebook kernel or in this one. "
+                "An Edge folder has one user at a time: close the other (index.close(), or shut its kernel down), "
+                "or choose another folder."
+            ) from error
+    return lock
+
+
+def read_note(folder: Path) -> dict | None:
+    """Return what the index in a folder was made for, as `write_note` was given it, or None without a note.
+
+    Raises RagkitError for one that is empty or torn.
+    """
+    path = folder / NOTE
+    if not path.exists():
+        return None
+    with saying(f"{path} cannot be read", "delete the folder to build its index anew, or choose another"):
+        text = path.read_bytes()
+    try:
+        note = json.loads(text)
+    except ValueError:
+        note = None
+    if not isinstance(note, dict) or not note.keys() >= {"vectors", "content"}:
+        raise RagkitError(
+            f"{path} is empty or torn: it does not tell what the index in {folder} was made for. Put it back from a "
+            "copy, delete the folder to build its index anew, or choose another."
+        )
+    return note
+
+
+def write_note(folder: Path, note: dict) -> None:
+    """Write the note, whole or not at all."""
+    write_text(folder / NOTE, json.dumps(note))
+
+
+def clear(folder: Path) -> None:
+    """Delete what is left of an index whose making was interrupted before it had a note.
+
+    Raises RagkitError, with nothing deleted, if there is anything else, or if the index has documents.
+    """
+    with saying(f"The folder {folder} cannot be cleared", "choose another"):
+        others = foreign(folder)
+        if others:
+            raise RagkitError(
+                f"The folder {folder} holds {', '.join(others[:3])}{', …' * (len(others) > 3)}, which ragkit did not "
+                f"make, beside an unfinished index. Nothing was deleted: choose another folder, or move that away."
+            )
+        if any(folder.glob("segments/*/*id_tracker.*")):
+            raise RagkitError(
+                f"The folder {folder} holds documents, and no {NOTE} tells what they are. Nothing was deleted: put the "
+                "note back from a copy, delete the folder to build its index anew, or choose another."
+            )
+        _empty(folder)
+
+
+def sweep(parent: Path) -> None:
+    """Delete the temporary indexes in a folder that killed processes left; one in use, and all else, stays."""
+    for folder in parent.iterdir():
+        if folder.is_symlink() or not (folder / MARK).is_file():  # set by who holds the lock, until death
+            continue
+        try:
+            lock = locked(folder)
+            try:
+                if not (folder / MARK).is_file() or foreign(folder):
+                    continue
+                _empty(folder)
+            finally:
+                lock.release()
+            shutil.rmtree(folder)
+        except (RagkitError, OSError):  # in use, another's, or swept by another at the same time
+            continue
+
+
+def foreign(folder: Path) -> list[str]:
+    """Return the paths in a folder, with slashes, that neither Edge nor ragkit makes there; they make no links."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found = []
+    for root, folders, files in os.walk(folder, onerror=fail):
+        for name in [*(f"{name}/" for name in folders), *files]:
+            path = Path(root, name)
+            inside = path.relative_to(folder).as_posix() + "/" * name.endswith("/")
+            if path.is_symlink() or not _MADE.fullmatch(inside):
+                found.append(inside)
+    return sorted(found)
+
+
+def _empty(folder: Path) -> None:
+    """Delete all in a folder but its lock and its mark, which a sweep needs until the end."""
+    for path in folder.iterdir():
+        if path.name not in (LOCK, MARK):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
