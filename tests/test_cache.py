@@ -181,13 +181,31 @@ def test_a_zeroed_page_costs_its_rows_and_no_other(tmp_path):
     pages = [page for page in range(1, len(content) // 4096) if content[page * 4096] == 13 and page + 1 != root]
     content[pages[0] * 4096 : (pages[0] + 1) * 4096] = bytes(4096)
     store.path.write_bytes(content)
-    with pytest.warns(UserWarning, match="is damaged .*: [0-9]+ rows are kept"):
+    with pytest.warns(UserWarning, match="c.sqlite is damaged .*: [0-9]+ rows are kept"):
         found = store.get(TEXTS)
     lost = [i for i, value in enumerate(found) if value is None]
     assert 0 < len(lost) < 60 and all(same(v, array(i)) for i, v in enumerate(found) if i not in lost)
     store.put([TEXTS[i] for i in lost], [array(i) for i in lost])
     assert all(same(value, array(i)) for i, value in enumerate(store.get(TEXTS)))
     assert [path.name for path in tmp_path.iterdir()] == ["c.sqlite"]
+
+
+@pytest.mark.parametrize("make", [filled, before_checksums])
+def test_rows_before_and_after_a_damaged_page_are_kept(make, tmp_path, monkeypatch):
+    texts = [f"film number {i}" for i in range(300)]
+    monkeypatch.setattr("tests.test_cache.TEXTS", texts)
+    make(tmp_path / "c.sqlite", 300)
+    path = tmp_path / "c.sqlite"
+    (root,) = run(path, "SELECT rootpage FROM sqlite_master WHERE name = 'arrays'")[0]
+    content = bytearray(path.read_bytes())
+    pages = [page for page in range(1, len(content) // 4096) if content[page * 4096] == 13 and page + 1 != root]
+    middle = pages[len(pages) // 2]
+    content[middle * 4096 : (middle + 1) * 4096] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="c.sqlite is damaged"):
+        found = EmbeddingCache(path).get(texts)
+    lost = [i for i, value in enumerate(found) if value is None]
+    assert lost[0] > 0 and lost[-1] < 299 and len(lost) < 100
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -240,6 +258,25 @@ def test_a_damaged_row_of_a_mirror_is_left_there(own_cache, tmp_path, monkeypatc
         np.testing.assert_allclose(encoder.encode_documents(TEXTS[:3]), expected, atol=1e-6)
 
 
+def test_damaged_rows_of_another_file_are_counted_under_its_name_and_sound_ones_are_not(tmp_path):
+    other = filled(tmp_path / "other.sqlite")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        EmbeddingCache(tmp_path / "a.sqlite").copy_from(other.path, [*TEXTS, "another"])
+    for i in (3, 5):
+        run(other.path, "UPDATE arrays SET data = zeroblob(length(data)) WHERE key = ?", digest(TEXTS[i]))
+    with pytest.warns(UserWarning, match=r"other.sqlite has damaged rows \(2 of those just read\)"):
+        EmbeddingCache(tmp_path / "b.sqlite").copy_from(other.path, TEXTS)
+
+
+def test_another_file_that_cannot_be_read_is_named_and_not_made(tmp_path):
+    (tmp_path / "other.sqlite").write_bytes(b"something else entirely" * 300)
+    for name in ("other.sqlite", "missing.sqlite"):
+        with pytest.raises(RagkitError, match=f"{name} cannot be read .* copy it again"):
+            EmbeddingCache(tmp_path / "c.sqlite").copy_from(tmp_path / name, TEXTS)
+    assert not (tmp_path / "missing.sqlite").exists()
+
+
 def test_numbers_that_are_not_finite_are_neither_returned_nor_stored(own_cache, monkeypatch):
     encoder = Encoder(embedded.DENSE)
     monkeypatch.setattr(encoder, "_embed", lambda batch, role: [np.full(384, np.nan) for _ in batch])
@@ -284,6 +321,13 @@ def test_only_a_file_that_is_no_database_is_to_be_deleted(tmp_path):
     path.write_bytes(b"something else entirely" * 100)
     with pytest.raises(RagkitError, match="c.sqlite cannot be used .* Delete that file"):
         EmbeddingCache(path)
+
+
+def test_an_error_without_a_code_is_no_reason_to_delete_or_rebuild():
+    for error in (sqlite3.ProgrammingError("closed"), sqlite3.InterfaceError("odd")):
+        assert _sqlite.cause(error) == 0
+        text = str(_sqlite.told("The cache", error))
+        assert text.startswith("The cache cannot be used (") and "Is its disk full" in text and "elete" not in text
 
 
 def test_a_cache_that_another_process_holds_says_so(tmp_path, monkeypatch):

@@ -49,6 +49,12 @@ def test_ties_are_ranked_by_document_id_by_every_measure():
         assert per_query(run, qrels, ["nDCG@10", "RR@10"]).loc["q"].tolist() == pytest.approx(expected, abs=1e-4)
 
 
+def test_queries_come_in_the_order_of_the_judgments_under_their_name():
+    values = per_query(*frames([("a", "d", 1.0)], [("b", "d", 1), ("a", "d", 1)]))
+    assert values.index.tolist() == ["b", "a"] and values.index.name == "query_id"
+    assert values.dtypes.tolist() == ["float64"] * 3
+
+
 def test_a_judged_query_without_results_counts_as_zero_and_an_unjudged_one_not_at_all():
     values = per_query(*frames([("a", "d", 1.0), ("x", "d", 1.0)], [("a", "d", 1), ("b", "d", 1)]))
     assert values.index.tolist() == ["a", "b"]

@@ -247,6 +247,15 @@ def test_a_detectable_difference_is_detected_about_80_times_in_100_at_its_family
     assert 0.75 < np.mean(detected) < 0.85
 
 
+@pytest.mark.parametrize("comparisons", [1, 4])
+def test_what_is_detectable_is_the_normal_approximation(comparisons, rng):
+    for n in (2, 3, 50):
+        x = rng.normal(size=n).tolist()
+        variance = sum((value - sum(x) / n) ** 2 for value in x) / (n - 1)
+        expected = (norm.isf(0.025 / comparisons) + norm.ppf(0.8)) * (variance / n) ** 0.5
+        assert statistics.detectable(x, comparisons) == pytest.approx(expected)
+
+
 def test_four_times_the_queries_show_half_the_difference(rng):
     x = rng.normal(size=100)
     assert statistics.detectable(np.tile(x, 4)) == pytest.approx(statistics.detectable(x) / 2, rel=0.01)
