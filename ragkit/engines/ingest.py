@@ -23,6 +23,7 @@ from ragkit.engines.index import Index
 from ragkit.engines.opening import open_index
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError
+from ragkit.files import expanded
 from ragkit.paths import cache_dir
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Vector
 
@@ -101,7 +102,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
     where = where if where is not None else os.environ.get("QDRANT_URL") or None
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
-    folder = None if remote or local else Path(where) if where is not None else cache_dir() / "edge"
+    folder = None if remote or local else expanded(where) if where is not None else cache_dir() / "edge"
     if folder is not None and where is not None:
         usable(folder)
     floats, largest, small, exact = 0, "", 0, True
