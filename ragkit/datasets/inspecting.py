@@ -117,9 +117,7 @@ def documents_as_queries(dataset: Dataset) -> Check:
     judged = f"{answers or 'none'} of these is judged relevant"
     what = f"{len(asked):,} of {len(dataset.queries):,} queries {is_} word for word a document, and {judged}"
     if own == asked:
-        advice = (
-            "A comparison leaves each out of its own query's results, as BEIR does; so do in what you compare it with"
-        )
+        advice = "A comparison leaves each out of its own query's results, as BEIR does; see that others do, too"
     else:
         advice = "Take them out, unless they are meant: every system finds such a document first, answer or not"
     return Check("queries", what, advice, tuple(lines[:EXAMPLES]))

@@ -61,7 +61,8 @@ def language(dataset: Dataset, readers: Mapping[str, TextReader]) -> Check:
     passages = dataset.passages
     documents = [passages[i] for i in _sample(dataset.documents["doc_id"].tolist(), SAMPLE)]
     queries = dataset.queries["text"].tolist()[:SAMPLE]
-    sentences, advice, examples = [], "", []
+    sentences: list[str] = []
+    advice, examples = "", list[str]()
     for names, reader in _alike(readers, key=lambda reader: reader.vocabulary):
         read = [reading(*pair) for pair in zip(documents, reader.pieces(documents), strict=True)]
         asked = [reading(*pair) for pair in zip(queries, reader.pieces(queries), strict=True)]
@@ -101,7 +102,7 @@ def truncation(dataset: Dataset, readers: Mapping[str, TextReader]) -> Check:
     chosen = _sample(doc_ids, COUNTED)
     counted: dict[str, list[int]] = {}
     sentences: dict[str, list[str]] = {}
-    advice, examples = "", []
+    advice, examples = "", list[str]()
     for name, reader in readers.items():
         if reader.vocabulary not in counted:
             counted[reader.vocabulary] = reader.lengths([passages[i] for i in chosen])

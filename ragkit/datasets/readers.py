@@ -30,7 +30,8 @@ def _read_texts(path: Path, id_name: str, none: bool = False) -> pd.DataFrame:
 def texts_of(found: Records, id_name: str) -> pd.DataFrame:
     """Return the id of each row, `text` and, where there are, `title`, `metadata.kind` and `metadata.document`.
 
-    document: the id of what a row is a passage of, else the row's own. Other fields are ignored. Raises RagkitError, naming the row, as read_corpus does.
+    document: the id of what a row is a passage of, else the row's own. Other fields are ignored. Raises RagkitError,
+    naming the row, as read_corpus does.
     """
     key_name = next((name for name in _ID[id_name] if name in found.columns), "_id")
     table: dict[str, dict] = {}
@@ -81,8 +82,8 @@ def read_corpus(path: Path) -> pd.DataFrame:
 
     A missing title is "", and other fields are ignored. The id is `_id`, or where there is none, `id`, `doc_id` or
     another name in use. Raises RagkitError, naming file and line, for what cannot be read, an id that is there twice,
-    and half a character in an id or a text. Where `metadata.document` says of what a row is a passage, there is a column
-    `document`, in which whole documents have their own id.
+    and half a character in an id or a text. Where `metadata.document` says of what a row is a passage, there is a
+    column `document`, in which whole documents have their own id.
     """
     return documents_of(_read_texts(path, "doc_id"))
 

@@ -180,8 +180,9 @@ def headline(comparison: Comparison) -> str:
     passages = f"; {c['passages']}" if "passages" in c else ""
     lines = [
         f"{comparison.collection}: {comparison.documents:,} documents, {comparison.queries:,} queries",
-        f"{names}; {c['embedded_text']}, {c['truncation']}; {c['engine']}, {c['search']} search, {depths(c)}{passages}; "
-        f"fastembed {v['fastembed']}, onnxruntime {v['onnxruntime']}, Python {v['python']}, {c['machine']}",
+        f"{names}; {c['embedded_text']}, {c['truncation']}; {c['engine']}, {c['search']} search, "
+        f"{depths(c)}{passages}; fastembed {v['fastembed']}, onnxruntime {v['onnxruntime']}, Python {v['python']}, "
+        f"{c['machine']}",
         *(f"Note: {note}." for note in comparison.notes),
     ]
     if not c["engine_times_are_qdrants"]:

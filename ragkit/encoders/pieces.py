@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -37,7 +38,7 @@ class ModelReader:
         truncated, self.markers = encoder.tokenizer, encoder.markers
         if truncated is None:
             raise RagkitError(f"{encoder.name} has no tokenizer of its own, so its pieces cannot be told.")
-        truncation = truncated.truncation
+        truncation: Any = truncated.truncation  # FastEmbed always sets it
         self.limit: int = truncation["max_length"] + self.markers
         self._tokenizer = Tokenizer.from_str(truncated.to_str())
         self._tokenizer.no_truncation()
@@ -62,7 +63,7 @@ class ModelReader:
     def _pieces(self, encoding) -> list[Piece]:
         rows = zip(encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
         # A special token belongs to no word; [UNK], which is one too, does.
-        return [Piece(*span, word, number != self._unknown) for number, span, word in rows if word is not None]
+        return [Piece(start, end, word, i != self._unknown) for i, (start, end), word in rows if word is not None]
 
 
 def load_readers(vectors: Sequence[str]) -> dict[str, ModelReader]:

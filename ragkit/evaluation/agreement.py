@@ -1,4 +1,4 @@
-"""How well judgments agree with what two systems find, and these with each other: do judgments belong where they are?"""
+"""Whether judgments belong to what they name: how well two systems agree with them, and with each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
