@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ragkit.errors import RagkitError as RagkitError
     from ragkit.evaluation.comparing import compare as compare
     from ragkit.evaluation.comparison import Comparison as Comparison
+    from ragkit.evaluation.inspecting import inspect as inspect
     from ragkit.evaluation.measures import per_query as per_query
     from ragkit.evaluation.retriever import Retriever as Retriever
     from ragkit.evaluation.systems import Run as Run
@@ -63,6 +64,7 @@ __getattr__, _, __all__ = lazy_loader.attach(
         "errors": ["RagkitError"],
         "evaluation.comparing": ["compare"],
         "evaluation.comparison": ["Comparison"],
+        "evaluation.inspecting": ["inspect"],
         "evaluation.measures": ["per_query"],
         "evaluation.retriever": ["Retriever"],
         "evaluation.systems": ["Run", "System"],

@@ -1,4 +1,4 @@
-"""The command line, `ragkit` or `python -m ragkit`: doctor, search, compare, ingest, import, bench, prefetch, demo."""
+"""The command line, `ragkit` or `python -m ragkit`: doctor, search, inspect, compare, ingest, import, …"""
 
 import argparse
 import io
@@ -71,6 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--limit", type=_positive, default=10, metavar="K", help="documents to show (default: 10)")
     search.set_defaults(command=commands.search)
 
+    inspect = parsers.add_parser("inspect", help="whether a dataset is what you think it is, before it is compared")
+    _dataset(inspect, searched=False)
+    inspect.add_argument(
+        "--vectors", default="dense,colbert", metavar="V,V,…", help="whose models read it (default: dense,colbert)"
+    )
+    _json(inspect)
+    inspect.set_defaults(command=commands.inspect)
+
     compare = parsers.add_parser("compare", help="systems side by side on a judged dataset")
     _dataset(compare)
     compare.add_argument(
@@ -129,6 +137,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=["csv", "none"],
         help="csv: a field in quotes may hold delimiters and line breaks; none: quotes are characters, as in MS "
         "MARCO's files (default: csv, if no stray quote swallows rows)",
+    )
+    imports.add_argument(
+        "--passages",
+        type=_positive,
+        metavar="N",
+        help="cut documents of more than N tokens into overlapping passages (256: what the embedded models read)",
     )
     imports.set_defaults(command=commands.import_)
 

@@ -9,6 +9,8 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,26 @@ def search(options: argparse.Namespace) -> int:
     return 0
 
 
+def inspect(options: argparse.Namespace) -> int:
+    """Print what is found in a dataset before anything is compared, and write it as JSON if asked."""
+    from ragkit.datasets import layout
+    from ragkit.datasets.dataset import load_dataset
+    from ragkit.datasets.importing import load_unjudged
+    from ragkit.display.inspection import full
+    from ragkit.evaluation.inspecting import inspect
+
+    _refuse_folders(options.json)
+    if layout.find(options.dataset, "corpus") and not layout.splits(options.dataset):
+        dataset = load_unjudged(options.dataset)
+    else:
+        dataset = load_dataset(options.dataset, options.docs, options.split)
+    inspection = inspect(dataset, options.vectors.split(","))
+    if options.json:
+        _write_json(options, inspection.to_dict())
+    print(full(inspection))
+    return 0
+
+
 def compare(options: argparse.Namespace) -> int:
     """Print systems side by side on a judged dataset, and write what was asked for."""
     from ragkit.datasets.dataset import load_dataset
@@ -77,6 +99,7 @@ def compare(options: argparse.Namespace) -> int:
     from ragkit.display.report import render
     from ragkit.evaluation import exporting
     from ragkit.evaluation.comparing import compare
+    from ragkit.evaluation.inspecting import corrected
     from ragkit.evaluation.systems import System
 
     systems = options.systems.split(",")
@@ -93,7 +116,9 @@ def compare(options: argparse.Namespace) -> int:
             if not (options.json or options.html):
                 raise
             print(f"ragkit: nothing will be exported, since {error}", file=sys.stderr)
+    inspection = _inspected(dataset, systems, shlex.quote(options.dataset))
     comparison = compare(dataset, systems, options.depth, options.where, runs=runs)
+    comparison = replace(comparison, inspection=corrected(inspection, comparison))
     comparison.config["command"] = "python -m ragkit " + shlex.join(map(shown, options.arguments))
     writes: list[Callable[[], Any]] = []
     if options.html:
@@ -109,6 +134,21 @@ def compare(options: argparse.Namespace) -> int:
     if options.html:
         print(f"Report: {options.html}")
     return 0
+
+
+def _inspected(dataset, systems: Sequence[str], source: str):
+    """Print three lines of what is found in the dataset, before anything is encoded, and return all of it."""
+    from ragkit.display.inspection import short
+    from ragkit.evaluation.inspecting import inspect
+    from ragkit.evaluation.systems import System, is_oracle
+
+    parsed = [System.parse(text) for text in systems]
+    vectors = dict.fromkeys(name for system in parsed for name in system.vectors)
+    others = sum(not is_oracle(system.name) for system in parsed[1:])
+    inspection = inspect(dataset, list(vectors), max(1, others))
+    with suppress(OSError):  # whoever does not listen gets the files all the same
+        print(short(inspection, f"python -m ragkit inspect {source}") + "\n", flush=True)
+    return inspection
 
 
 def _refuse_folders(*paths: Path | None) -> None:
@@ -148,8 +188,6 @@ def _named_runs(texts: Sequence[str], order: str) -> dict[str, Any]:
 
 def ingest(options: argparse.Namespace) -> int:
     """Plan and fill a kept index, or continue it."""
-    from dataclasses import replace
-
     from ragkit.encoders.variants import load_encoders
     from ragkit.engines.ingest import build_index, plan
     from ragkit.engines.server_options import ServerOptions
@@ -187,10 +225,23 @@ def import_(options: argparse.Namespace) -> int:
     documents, notes = read_documents(
         source, text, options.title, options.id, options.delimiter, options.encoding, options.quoting
     )
+    count = len(documents)
+    if options.passages:
+        documents = _cut(documents, options.passages)
+        notes = (*notes, f"{len(documents):,} passages; a document counts by its best one")
     write_dataset(documents, options.to)
-    print(f"{len(documents):,} documents in {options.to}", *(f"Note: {note}." for note in notes), sep="\n")
+    print(f"{count:,} documents in {options.to}", *(f"Note: {note}." for note in notes), sep="\n")
     print("Next: queries and judgments, as in notebooks/07_your_own_data.ipynb.")
     return 0
+
+
+def _cut(documents, size: int):
+    """Return the documents as passages that both models read whole."""
+    from ragkit.datasets.passages import cut
+    from ragkit.encoders.pieces import load_readers
+
+    readers = load_readers(["dense", "colbert"])
+    return cut(documents, size, readers["dense"], max(reader.markers for reader in readers.values()))
 
 
 def _source_and_columns(source: str | None, groups: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
@@ -268,11 +319,14 @@ def demo(options: argparse.Namespace) -> int:
     from ragkit.datasets.dataset import load_beir, load_movies
     from ragkit.display.report import render
     from ragkit.evaluation.comparing import compare
+    from ragkit.evaluation.inspecting import corrected
 
     pairs = []
     for dataset, systems in ((load_movies(), DEMO_MOVIES), (load_beir("scifact"), DEMO_MOVIES[:3])):
         print(f"Comparing {', '.join(systems)} on {dataset.name} …", flush=True)
-        pairs.append((dataset, compare(dataset, systems, separate=False)))  # one index: quicker
+        inspection = _inspected(dataset, systems, dataset.name)
+        comparison = compare(dataset, systems, separate=False)  # one index: quicker
+        pairs.append((dataset, replace(comparison, inspection=corrected(inspection, comparison))))
     write_text(options.html, render(pairs) + "\n")
     for _, comparison in pairs:
         print()
@@ -299,3 +353,5 @@ def _print(comparison) -> None:
     print(tables.headline(comparison))
     print(tables.quality(comparison), tables.evidence(comparison), tables.cost(comparison), sep="\n\n")
     print("\n" + "\n".join(verdicts(comparison)))
+    if comparison.inspection:
+        print(f"Power, measured: {comparison.inspection['power'].what}.")

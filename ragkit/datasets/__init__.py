@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ragkit.datasets.dataset import load_movies as load_movies
     from ragkit.datasets.importing import import_dataset as import_dataset
     from ragkit.datasets.importing import load_unjudged as load_unjudged
+    from ragkit.datasets.inspecting import Check as Check
+    from ragkit.datasets.inspecting import Inspection as Inspection
     from ragkit.datasets.judging import Judgments as Judgments
     from ragkit.datasets.judging import judging_pool as judging_pool
     from ragkit.datasets.judging import write_queries as write_queries
@@ -20,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "dataset": ["Dataset", "load_beir", "load_dataset", "load_movies"],
         "importing": ["import_dataset", "load_unjudged"],
+        "inspecting": ["Check", "Inspection"],
         "judging": ["Judgments", "judging_pool", "write_queries"],
     },
 )

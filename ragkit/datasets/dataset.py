@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ragkit.datasets import beir, fitting, frames, irds, layout, readers
+from ragkit.datasets import beir, fitting, frames, irds, layout, passages, readers
 from ragkit.datasets.fitting import Unanswerable
 from ragkit.errors import RagkitError, shorten
 from ragkit.html_table import html_table
@@ -23,6 +23,8 @@ class Dataset:
     documents: doc_id, title, text (all str); queries: query_id, text, kind (all str; kind may be "");
     qrels: query_id, doc_id, relevance (int). with_titles: whether a document is embedded as
     "title text", as BEIR does, or as its text alone. notes: what was left out or is unusual.
+    Where documents are cut into passages, a row is a passage, and a column `document` has the id of its document, which
+    is what qrels judge.
     Two are equal if all that is the same; the tables' indexes and dtypes do not count.
     """
 
@@ -76,7 +78,10 @@ class Dataset:
         return f"Dataset {shorten(self.name, 60)!r}: {self._counts()}"
 
     def _counts(self) -> str:
-        return f"{len(self.documents):,} documents, {len(self.queries):,} queries, {len(self.qrels):,} judgments"
+        documents = f"{len(set(self.document_ids)):,} documents"
+        if self.has_passages:
+            documents = f"{len(self.documents):,} passages of {documents}"
+        return f"{documents}, {len(self.queries):,} queries, {len(self.qrels):,} judgments"
 
     def _repr_html_(self) -> str:
         grades = self.qrels["relevance"].value_counts().sort_index()
@@ -99,6 +104,21 @@ class Dataset:
         if not self.with_titles:
             return self.documents["text"].tolist()
         return [f"{d.title} {d.text}".strip() for d in self.documents.itertuples()]
+
+    @property
+    def has_passages(self) -> bool:
+        """Whether rows are passages, the best of which counts for its document."""
+        return "document" in self.documents
+
+    @property
+    def document_ids(self) -> list[str]:
+        """The id of each row's document, in the rows' order: its own, or that of the one it is a passage of."""
+        return self.documents["document" if self.has_passages else "doc_id"].tolist()
+
+    @property
+    def passage_of(self) -> dict[str, str] | None:
+        """The id of each passage's document, by its own; None where rows are whole documents."""
+        return dict(zip(self.documents["doc_id"], self.document_ids, strict=True)) if self.has_passages else None
 
 
 def load_movies() -> Dataset:
@@ -148,8 +168,10 @@ def load_beir(
     if manifest:
         beir.check(manifest, folder, documents, all_queries, qrels, split)
 
-    queries, qrels, unfit = fitting.fit(documents, all_queries, qrels, str(found.qrels_file), unanswerable)
-    notes += unfit
+    documents, cut = passages.settle(documents, qrels)
+    whole = passages.whole(documents)
+    queries, qrels, unfit = fitting.fit(whole, all_queries, qrels, str(found.qrels_file), unanswerable)
+    notes += cut + unfit
     unjudged = (~all_queries["query_id"].isin(found.judged_anywhere)).sum()
     if unjudged:
         notes.append(f"{unjudged} queries have no judgment in any split and were left out")
@@ -157,8 +179,8 @@ def load_beir(
         raise RagkitError(f"{found.qrels_file}: no query has a judgment, so there is nothing to evaluate.")
     if docs is None:
         docs = 1000 if name == "scifact" else "all"
-    if docs != "all" and docs < len(documents):
-        documents = _subset(documents, set(qrels["doc_id"]) & set(documents["doc_id"]), docs)
+    if docs != "all" and docs < len(whole):
+        documents = _subset(documents, set(qrels["doc_id"]) & set(whole["doc_id"]), docs)
         fixed = manifest.get("subset", {}) if manifest else {}
         if (fixed.get("documents"), fixed.get("split")) == (docs, split):
             assert set(fixed["doc_ids"]) == set(documents["doc_id"]), "the manifest's ids are not the rule's"
@@ -218,9 +240,10 @@ def smallest_hashes(ids: Iterable[str], count: int) -> set[str]:
 def _subset(documents: pd.DataFrame, judged: set[str], docs: int) -> pd.DataFrame:
     if docs < len(judged):
         raise RagkitError(f"{len(judged)} documents are judged, so a subset has at least as many; got {docs}.")
-    others = (i for i in documents["doc_id"] if i not in judged)
+    ids = documents["document" if "document" in documents else "doc_id"]
+    others = (i for i in dict.fromkeys(ids) if i not in judged)
     keep = judged | smallest_hashes(others, docs - len(judged))
-    return documents[documents["doc_id"].isin(keep)].reset_index(drop=True)
+    return documents[ids.isin(keep)].reset_index(drop=True)
 
 
 def _empty(documents: pd.DataFrame) -> list[str]:

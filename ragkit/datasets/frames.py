@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ragkit.datasets import readers
+from ragkit.datasets import passages, readers
 from ragkit.datasets.fitting import fit
 from ragkit.datasets.records import Records, of_frame
 from ragkit.errors import RagkitError
@@ -18,22 +18,29 @@ def read(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
     """Return documents, queries and qrels as Dataset has them, and notes on what was left out.
 
-    documents: doc_id, text and perhaps title; queries: query_id, text and perhaps kind; qrels: query_id, doc_id,
-    relevance. Raises RagkitError, naming the row, for what readers refuses in a file, and for a value that is missing;
-    for a judged query that is empty, and for judgments none of which is of these queries and documents (see fit).
+    documents: doc_id, text and perhaps title and document (what it is a passage of); queries: query_id, text and
+    perhaps kind; qrels: query_id, doc_id, relevance. Raises RagkitError, naming the row, for what readers refuses in a
+    file, and for a value that is missing; for a judged query that is empty, and for judgments none of which is of these
+    queries and documents (see fit).
     """
-    texts = readers.texts_of(_records(documents, "documents", ["doc_id", "text"], ["title"]), "doc_id")
-    asked = _records(queries, "queries", ["query_id", "text"], ["kind"])
-    asked = replace(asked, rows=[(number, {**row, "metadata": row}) for number, row in asked.rows])  # as in a file
+    given = _as_in_a_file(_records(documents, "documents", ["doc_id", "text"], ["title", "document"]))
+    asked = _as_in_a_file(_records(queries, "queries", ["query_id", "text"], ["kind"]))
     questions = readers.texts_of(asked, "query_id")[["query_id", "text", "kind"]]
     judged = readers.judgments_of(_records(qrels, "qrels", ["query_id", "doc_id", "relevance"]))
-    evaluated, judged, notes = fit(texts, questions, judged, "qrels")
+    texts, cut = passages.settle(readers.documents_of(readers.texts_of(given, "doc_id")), judged)
+    evaluated, judged, notes = fit(passages.whole(texts), questions, judged, "qrels")
+    notes = cut + notes
     blank = evaluated.loc[evaluated["text"].str.strip() == "", "query_id"]
     if not blank.empty:
         raise RagkitError(f"queries: the query {blank.iloc[0]!r} is empty, but judged; give it its text.")
     left = len(questions) - len(evaluated)
     notes += [f"{left:,} queries have no judgment and were left out"] * bool(left)
-    return texts[["doc_id", "title", "text"]], evaluated, judged, notes
+    return texts, evaluated, judged, notes
+
+
+def _as_in_a_file(found: Records) -> Records:
+    """Return rows that have their further fields where a file has them."""
+    return replace(found, rows=[(number, {**row, "metadata": row}) for number, row in found.rows])
 
 
 def _records(frame: pd.DataFrame, name: str, columns: Sequence[str], optional: Sequence[str] = ()) -> Records:

@@ -99,6 +99,7 @@ def read_documents(
 def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
     """Write doc_id, title, text as a collection without queries and judgments, whole or not at all; return its folder.
 
+    A column `document`, as passages.cut makes it, goes to each passage's metadata.
     Raises RagkitError if something is at `to` (an empty folder aside), or it cannot be written.
     """
     to = expanded(to)
@@ -113,6 +114,8 @@ def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
             with open(folder / "corpus.jsonl", "w", encoding="utf8", newline="\n") as file:
                 for row in documents.itertuples():
                     document = {"_id": row.doc_id, "title": row.title, "text": row.text}
+                    if getattr(row, "document", row.doc_id) != row.doc_id:
+                        document["metadata"] = {"document": row.document}
                     file.write(json.dumps(document, ensure_ascii=False) + "\n")
             (folder / "queries.jsonl").touch()
             if to.exists():

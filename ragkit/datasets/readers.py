@@ -1,7 +1,7 @@
 """The files of a collection, one by one: its corpus, queries and qrels, read as their owners meant them or refused."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ def _read_texts(path: Path, id_name: str, none: bool = False) -> pd.DataFrame:
 
 
 def texts_of(found: Records, id_name: str) -> pd.DataFrame:
-    """Return the id of each row, `text` and, where there are, `title` and `metadata.kind`; ignore other fields.
+    """Return the id of each row, `text` and, where there are, `title`, `metadata.kind` and `metadata.document`.
 
-    Raises RagkitError, naming the row, as read_corpus does.
+    document: the id of what a row is a passage of, else the row's own. Other fields are ignored. Raises RagkitError,
+    naming the row, as read_corpus does.
     """
     key_name = next((name for name in _ID[id_name] if name in found.columns), "_id")
     table: dict[str, dict] = {}
@@ -46,9 +47,27 @@ def texts_of(found: Records, id_name: str) -> pd.DataFrame:
         if text is None and title is None:
             raise RagkitError(f'{where}: no "text"; an empty document has "text": "".')
         metadata = row.get("metadata")
-        kind = metadata.get("kind", "") if isinstance(metadata, dict) else ""
-        table[key] = {id_name: key, "title": title or "", "text": text or "", "kind": checked_text(str(kind), where)}
-    return pd.DataFrame(list(table.values()), columns=[id_name, "title", "text", "kind"], dtype=None if table else str)
+        metadata = metadata if isinstance(metadata, Mapping) else {}
+        table[key] = {
+            id_name: key,
+            "title": title or "",
+            "text": text or "",
+            "kind": checked_text(str(metadata.get("kind", "")), where),
+            "document": _document(metadata.get("document"), key),
+        }
+    columns = [id_name, "title", "text", "kind", "document"]
+    return pd.DataFrame(list(table.values()), columns=columns, dtype=None if table else str)
+
+
+def _document(value: Any, key: str) -> str:
+    """Return the document that a row is a passage of: itself, unless another text says so."""
+    return value if isinstance(value, str) and value else key
+
+
+def documents_of(texts: pd.DataFrame) -> pd.DataFrame:
+    """Return doc_id, title, text of what texts_of returned and, where a row is a passage of a document, document."""
+    passages = (texts["document"] != texts["doc_id"]).any()
+    return texts[["doc_id", "title", "text", *(["document"] if passages else [])]]
 
 
 def _text(row: Any, field: str, where: str) -> str | None:
@@ -63,9 +82,10 @@ def read_corpus(path: Path) -> pd.DataFrame:
 
     A missing title is "", and other fields are ignored. The id is `_id`, or where there is none, `id`, `doc_id` or
     another name in use. Raises RagkitError, naming file and line, for what cannot be read, an id that is there twice,
-    and half a character in an id or a text.
+    and half a character in an id or a text. Where `metadata.document` says of what a row is a passage, there is a
+    column `document`, in which whole documents have their own id.
     """
-    return _read_texts(path, "doc_id")[["doc_id", "title", "text"]]
+    return documents_of(_read_texts(path, "doc_id"))
 
 
 def read_queries(path: Path, none: bool = False) -> pd.DataFrame:

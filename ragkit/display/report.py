@@ -72,6 +72,7 @@ def _collection(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
         "head": head,
         "setting": lines[0],
         "notes": lines[1:],
+        "checks": comparison.inspection.checks if comparison.inspection else (),
         "measure": measure,
         "systems": [system.system for system in comparison.systems],
         "rivals": [s.system for s in comparison.systems[1:] if not plots.is_oracle(s.system)],
@@ -229,7 +230,7 @@ def _browser(dataset: Dataset, comparison: Comparison, characters: int) -> dict[
 
 def _documents(dataset: Dataset, doc_ids: Sequence[str], characters: int) -> list[list[str]]:
     """Return [id, title, beginning of the text] of each document; an unknown one has its id alone."""
-    known = {row.doc_id: row for row in dataset.documents.itertuples()}
+    known = dict(reversed(list(zip(dataset.document_ids, dataset.documents.itertuples(), strict=True))))
     length = min(600, characters // max(1, len(doc_ids)))
     rows = []
     for doc_id in doc_ids:

@@ -132,6 +132,9 @@ def hits(found: Hits, documents: pd.DataFrame, relevance: Mapping[str, int] | No
 
     A document without a title has the beginning of its text there.
     """
+    if "document" in documents:  # of passages, a document is told by its first one
+        firsts = documents.drop_duplicates("document")
+        documents = pd.concat([documents, firsts.assign(doc_id=firsts["document"])]).drop_duplicates("doc_id")
     known = documents.set_index("doc_id")
     titles = {i: known["title"][i] or shorten(" ".join(known["text"][i].split()), 60) for i, _ in found}
     rows: list[dict[str, Any]] = [
@@ -174,10 +177,12 @@ def headline(comparison: Comparison) -> str:
     c = comparison.config
     v = c["versions"]
     names = ", ".join(f"{name} = {m['model']} ({m['dim']}-d)" for name, m in c["models"].items())
+    passages = f"; {c['passages']}" if "passages" in c else ""
     lines = [
         f"{comparison.collection}: {comparison.documents:,} documents, {comparison.queries:,} queries",
-        f"{names}; {c['embedded_text']}, {c['truncation']}; {c['engine']}, {c['search']} search, {depths(c)}; "
-        f"fastembed {v['fastembed']}, onnxruntime {v['onnxruntime']}, Python {v['python']}, {c['machine']}",
+        f"{names}; {c['embedded_text']}, {c['truncation']}; {c['engine']}, {c['search']} search, "
+        f"{depths(c)}{passages}; fastembed {v['fastembed']}, onnxruntime {v['onnxruntime']}, Python {v['python']}, "
+        f"{c['machine']}",
         *(f"Note: {note}." for note in comparison.notes),
     ]
     if not c["engine_times_are_qdrants"]:

@@ -18,6 +18,7 @@ from fastembed.text.pooled_normalized_embedding import (
     PooledNormalizedEmbedding,
     PooledNormalizedEmbeddingWorker,
 )
+from tokenizers import Tokenizer
 
 from ragkit.encoders.embedded import COLBERT, FOLDERS, TOKENS, model_folder
 
@@ -142,6 +143,15 @@ def markers(embedding: Embedding) -> int:
     model: Any = embedding.model
     two = {"input_ids": np.zeros((1, 2), np.int64), "attention_mask": np.ones((1, 2), np.int64)}
     return model._preprocess_onnx_input(two, is_doc=True)["attention_mask"].shape[1] - 2
+
+
+def tokenizer(embedding: Embedding) -> Tokenizer | None:
+    """Return the tokenizer of documents, which truncates; None for a model that has none. Loads no network."""
+    model: Any = embedding.model
+    if not hasattr(model, "_ensure_tokenizer"):
+        return None
+    model._ensure_tokenizer()
+    return model.tokenizer
 
 
 def token_counts(embedding: Embedding, texts: Sequence[str]) -> list[int]:

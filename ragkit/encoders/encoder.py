@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
+from tokenizers import Tokenizer
 
 from ragkit.encoders import _fastembed, embedded
 from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
@@ -174,6 +175,16 @@ class Encoder(CachedEncoder):
             size = max(1, TOKENS_PER_BATCH // max(1, lengths[order[start]]))
             yield [texts[i] for i in order[start : start + size]]
             start += size
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """FastEmbed's tokenizer of documents, which truncates; None if the model has none, and nothing is loaded."""
+        return _fastembed.tokenizer(self._model)
+
+    @property
+    def markers(self) -> int:
+        """How many tokens are put into a document beside those of the tokenizer."""
+        return _fastembed.markers(self._model)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens the model reads of each text, special ones included, after its truncation."""

@@ -25,6 +25,7 @@ from ragkit.evaluation.retriever import ENCODED, WARM_UP, Retriever
 from ragkit.evaluation.systems import HYBRIDS, Run, System
 
 SYSTEMS = ("dense", "colbert", "dense+colbert")
+_PASSAGES = "a document's score is its best passage's (MaxP), depth counts passages and limit documents"
 # A first stage returns this many documents, so that R@100 can be computed.
 LIMIT = 100
 
@@ -77,7 +78,8 @@ def compare(
     )
     results = [found[name] for name in names]
     notes += _unanswered(dataset, results)
-    return Comparison(dataset.name, len(dataset.documents), len(dataset.queries), config, results, tuple(notes))
+    documents = len(set(dataset.document_ids))
+    return Comparison(dataset.name, documents, len(dataset.queries), config, results, tuple(notes))
 
 
 def _measure(
@@ -97,10 +99,11 @@ def _measure(
             runs = [_run(index, encoders, system, depth, dataset, own) for system in systems]
             disk = index.bytes_on_disk()
             engine = {"engine": index.engine, "engine_times_are_qdrants": index.measurable}
-    count = len(dataset.documents)
+    count = len(set(dataset.document_ids))
+    rows = len(dataset.documents) / count  # passages of a document, else 1
     results = []
     for system, run in zip(systems, runs, strict=True):
-        cost = Cost(sum(size[name] for name in system.vectors))
+        cost = Cost(rows * sum(size[name] for name in system.vectors))
         if set(system.vectors) == set(encoders):  # else the index holds more than this system needs
             on_disk = float("nan") if disk is None else disk / count
             cost = replace(cost, disk_bytes_per_document=on_disk)
@@ -113,11 +116,11 @@ def _measure(
 def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, own: set[str]) -> Run:
     rescore = None
     if system.rerank == "oracle":
-        rescore = oracle(dataset.qrels)
+        rescore = oracle(_of_passages(dataset))
     elif system.rerank == "cross-encoder":
         rescore = cross_encoder(dict(zip(dataset.documents["doc_id"], dataset.passages, strict=True)))
     more = int(bool(own) and own >= set(dataset.queries["query_id"]))  # the place that its own document takes
-    retriever = Retriever(index, encoders, system, depth + more, LIMIT + more, rescore)
+    retriever = Retriever(index, encoders, system, depth + more, LIMIT + more, rescore, dataset.passage_of)
     run = retriever.run(dataset.queries)
     limit = min(LIMIT, depth) if system.rerank else LIMIT
     results = _without_own(run.results, own, limit)
@@ -125,6 +128,15 @@ def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, o
     if system.rerank == "oracle" or not index.measurable:
         return Run(run.system, results, run.ms * float("nan"))
     return Run(run.system, results, run.ms, retriever.encoding_ms(dataset.queries))
+
+
+def _of_passages(dataset: Dataset) -> pd.DataFrame:
+    """Return the judgments, each for every passage of its document where there are passages."""
+    if not dataset.has_passages:
+        return dataset.qrels
+    passages = dataset.documents[["doc_id", "document"]]
+    judged = dataset.qrels.rename(columns={"doc_id": "document"})
+    return judged.merge(passages, on="document")[["query_id", "doc_id", "relevance"]]
 
 
 def _without_own(results: pd.DataFrame, own: set[str], limit: int | None = None) -> pd.DataFrame:
@@ -143,7 +155,7 @@ def _without_own(results: pd.DataFrame, own: set[str], limit: int | None = None)
 
 def _unanswered(dataset: Dataset, results: list[SystemResult]) -> list[str]:
     """Return a note on the queries that no system can answer, with the means that the others alone would have."""
-    hopeless = fitting.without_answer(dataset.qrels, dataset.documents["doc_id"])
+    hopeless = fitting.without_answer(dataset.qrels, dataset.document_ids)
     if not hopeless:
         return []
     relevant = set(dataset.qrels.loc[dataset.qrels["relevance"] > 0, "query_id"])
@@ -165,11 +177,14 @@ def _external(
     missing = [column for column in ("query_id", "doc_id", "score") if column not in frame]
     if missing:
         raise RagkitError(f"The run {name!r} has no column {', '.join(missing)}.")
+    if passage_of := dataset.passage_of:  # a run of passages counts as ours do
+        frame = frame.assign(doc_id=frame["doc_id"].map(lambda name: passage_of.get(name, name)))
+        frame = frame.groupby(["query_id", "doc_id"], as_index=False)["score"].max()
     queries = set(dataset.queries["query_id"])
     notes = [f"run {name}: {note}" for note in trec.order_notes(frame)]
     for count, what in (
         ((~frame["query_id"].isin(queries)).sum(), "results are for queries without judgments here and are ignored"),
-        ((~frame["doc_id"].isin(set(dataset.documents["doc_id"]))).sum(), "results name documents that are not here"),
+        ((~frame["doc_id"].isin(set(dataset.document_ids))).sum(), "results name documents that are not here"),
         (len(queries - set(frame["query_id"])), "judged queries have no result and count as 0"),
     ):
         if count:
@@ -215,6 +230,7 @@ def _config(dataset: Dataset, encoders: Mapping, systems: Sequence[System], dept
         "indexes": indexes,
         "times": f"per query, one at a time, {WARM_UP} to warm up: the engine alone, and (at most {ENCODED} queries) "
         "with encoding the query by the same model",
+        **({"passages": _PASSAGES} if dataset.has_passages else {}),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ragkit.datasets.inspecting import Inspection
 from ragkit.errors import RagkitError, shorten
 from ragkit.evaluation import statistics
 from ragkit.evaluation.measures import JUDGED, MEASURES, per_query
@@ -64,7 +65,8 @@ class SystemResult:
 class Comparison:
     """Systems on one collection, the same queries and judgments for all; the first is the baseline.
 
-    config: everything that the numbers depend on; notes: what was left out or is unusual.
+    config: everything that the numbers depend on; notes: what was left out or is unusual; inspection: what was found
+    in the dataset before, if that was asked for.
     """
 
     collection: str
@@ -73,6 +75,7 @@ class Comparison:
     config: dict[str, Any]
     systems: list[SystemResult]
     notes: tuple[str, ...] = field(default=())
+    inspection: Inspection | None = None
 
     @property
     def measures(self) -> list[str]:
@@ -168,6 +171,7 @@ class Comparison:
         for i, (row, system) in enumerate(zip(rows, self.systems, strict=True)):
             row["evidence"] = {m: {k: v for k, v in evidence[m][i].items() if k != "system"} for m in self.measures}
             row["per_query"] = {name: column.to_dict() for name, column in system.values.items()}
+        inspection = {"inspection": self.inspection.to_dict()} if self.inspection else {}
         return without_nan(
             {
                 "collection": self.collection,
@@ -177,6 +181,7 @@ class Comparison:
                 "config": self.config,
                 "systems": rows,
             }
+            | inspection
         )
 
 

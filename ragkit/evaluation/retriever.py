@@ -28,7 +28,9 @@ class Retriever:
     depth: how many candidates are reranked; a hybrid shares them between its sides (System.of_each_side). limit:
     how many documents a query gets at most, the first of a ranking that is the same for every limit; a rerank
     cannot return more than its depth, and a hybrid no more than its candidates. rescore: for an oracle or a
-    cross-encoder, called with a query's id, its text and the candidates.
+    cross-encoder, called with a query's id, its text and the candidates. passage_of: the document of each passage,
+    where the index holds passages: then limit counts documents, depth and candidates are passages, and a document's
+    score is that of its best passage.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Retriever:
         depth: int = 100,
         limit: int = 100,
         rescore: Rescore | None = None,
+        passage_of: Mapping[str, str] | None = None,
     ):
         if min(depth, limit, system.per_side) < 1:
             raise RagkitError(
@@ -52,7 +55,7 @@ class Retriever:
                 f"{system.name}: `rescore` goes with a rerank by {' or '.join(RESCORERS)}, and only there."
             )
         self.index, self.encoders, self.system = index, encoders, system
-        self.depth, self.limit, self.rescore = depth, limit, rescore
+        self.depth, self.limit, self.rescore, self.passage_of = depth, limit, rescore, passage_of
 
     def __repr__(self) -> str:
         depth = "" if self.system.rerank is None else f", depth {self.depth}"
@@ -113,12 +116,24 @@ class Retriever:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _search(self, query_id: str, text: str, vectors: dict[str, Vector]) -> Hits:
+        if self.passage_of is None:
+            return self._hits(query_id, text, vectors, self.limit)
+        count = len(set(self.passage_of.values()))
+        asked = -(-self.limit * len(self.passage_of) // count)  # as many as so many documents have on average
+        while True:  # until there are enough documents, however many passages of each come first
+            passages = self._hits(query_id, text, vectors, asked)
+            documents = best_passages(passages, self.passage_of)
+            if len(documents) >= min(self.limit, count) or len(passages) < asked:
+                return documents[: self.limit]
+            asked *= 2
+
+    def _hits(self, query_id: str, text: str, vectors: dict[str, Vector], limit: int) -> Hits:
         first, rerank = self.system.first, self.system.rerank
         if rerank is None:
             if first in HYBRIDS:
-                return self.index.fuse(Fusion(tuple(self._first_stages(vectors)), HYBRIDS[first]), self.limit)
-            return self.index.search(vectors[first], first, self.limit)
-        limit = min(self.limit, self.depth)
+                return self.index.fuse(Fusion(tuple(self._first_stages(vectors)), HYBRIDS[first]), limit)
+            return self.index.search(vectors[first], first, limit)
+        limit = min(limit, self.depth)
         if self.rescore is None:
             return self.index.search(vectors[rerank], rerank, limit, self._first_stages(vectors))
         found = [self.index.search(stage.vector, stage.using, stage.depth) for stage in self._first_stages(vectors)]
@@ -130,3 +145,17 @@ class Retriever:
         if self.system.first in HYBRIDS:
             depth, names = self.system.of_each_side(depth), ["dense", "bm25"]
         return [Prefetch(vectors[name], name, depth) for name in names]
+
+
+def best_passages(hits: Hits, passage_of: Mapping[str, str]) -> Hits:
+    """Return documents for passages: each with the score of its best one, best first, ties by doc_id.
+
+    Source: Dai and Callan, Deeper text understanding for IR with contextual neural language modeling (SIGIR 2019).
+
+    >>> best_passages([("b#2", 0.9), ("a", 0.8), ("b#1", 0.7)], {"a": "a", "b#1": "b", "b#2": "b"})
+    [('b', 0.9), ('a', 0.8)]
+    """
+    best: dict[str, float] = {}
+    for passage, score in hits:
+        best[passage_of[passage]] = max(score, best.get(passage_of[passage], score))
+    return sorted(best.items(), key=lambda hit: (-hit[1], hit[0]))

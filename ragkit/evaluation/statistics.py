@@ -160,8 +160,17 @@ def detectable(differences: Sequence[float] | np.ndarray, comparisons: int = 1) 
     x = _checked(differences)
     if len(x) < 2:
         return float("nan")
+    return detectable_by(float(x.std(ddof=1)), len(x), comparisons)
+
+
+def detectable_by(spread: float, queries: int, comparisons: int = 1) -> float:
+    """Return what `detectable` does for so many queries whose differences have that standard deviation.
+
+    >>> round(detectable_by(0.1, 100), 4)
+    0.028
+    """
     z = ndtri(1 - ALPHA / comparisons / 2) + ndtri(POWER)
-    return float(z * x.std(ddof=1) / np.sqrt(len(x)))
+    return float(z * spread / np.sqrt(queries))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

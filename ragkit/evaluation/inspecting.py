@@ -1,0 +1,171 @@
+"""Is a dataset what one thinks it is? What is looked at before anything is compared."""
+
+import math
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from ragkit.datasets.dataset import Dataset, smallest_hashes
+from ragkit.datasets.inspecting import EXAMPLES, Check, Inspection, check_texts, percent, plain
+from ragkit.datasets.legibility import language, truncation
+from ragkit.encoders.pieces import load_readers
+from ragkit.encoders.variants import load_encoders
+from ragkit.engines.ingest import build_index
+from ragkit.errors import shorten
+from ragkit.evaluation.agreement import DEPTH, Agreement, agreement, first
+from ragkit.evaluation.comparison import Comparison
+from ragkit.evaluation.power import estimated, measured
+from ragkit.evaluation.retriever import Retriever
+from ragkit.evaluation.shifts import success
+from ragkit.evaluation.systems import System
+from ragkit.paths import cache_dir
+
+VECTORS = ("dense", "colbert")
+_QUERIES = 100  # that are searched, evenly spread
+_SEARCHED, _ENCODED = 20_000, 1000  # documents at most, for bm25 and for dense
+_SOUND = 0.7  # share of queries with a relevant document among bm25's first: then judgments need no second look
+
+
+def inspect(dataset: Dataset, vectors: Sequence[str] = VECTORS, comparisons: int = 1) -> Inspection:
+    """Return what is found in a dataset that makes a comparison worthless, before anything is compared.
+
+    Looked at are: whether the models behind `vectors` know the texts' language and writing, and what they cut off;
+    texts under several ids, queries that are documents, empty documents, ids that differ only in form; whether the
+    judgments belong to the documents and queries they name; and how large a difference the queries could show.
+    Texts are read by the models' tokenizers. 100 queries are searched by bm25 and, only where that finds few relevant
+    documents, by dense in 1,000 documents. comparisons: how many systems will be compared with a baseline. Raises
+    RagkitError for a name of vectors that is none.
+
+    >>> from ragkit.datasets import load_movies
+    >>> inspect(load_movies()).findings
+    ()
+    """
+    readers = load_readers(vectors)
+    checks = [
+        language(dataset, readers),
+        truncation(dataset, readers),
+        *check_texts(dataset),
+        judgments(dataset),
+        estimated(dataset.qrels["query_id"].nunique(), comparisons),
+    ]
+    counts = len(set(dataset.document_ids)), len(dataset.queries), len(dataset.qrels)
+    return Inspection(dataset.name, *counts, tuple(checks), dataset.notes)
+
+
+def corrected(inspection: Inspection, comparison: Comparison) -> Inspection:
+    """Return the inspection with the difference that the compared systems' queries can show, now that it is known."""
+    checks = (measured(check, comparison) if check.kind == "power" else check for check in inspection.checks)
+    return replace(inspection, checks=tuple(checks))
+
+
+def judgments(dataset: Dataset) -> Check:
+    """Return whether the judgments belong to the documents and queries that they name.
+
+    They do not where systems agree with each other, but not with the judgments, and a shift of these explains it or
+    they fit no better than those of other queries.
+    """
+    there = dataset.qrels["doc_id"].isin(set(dataset.document_ids))
+    relevant = dataset.qrels[there & (dataset.qrels["relevance"] > 0)]
+    asked = dataset.queries[dataset.queries["query_id"].isin(set(relevant["query_id"]))]
+    if asked.empty:
+        return Check(
+            "judgments",
+            "no document that is here is judged relevant" if len(dataset.qrels) else "nothing is judged yet",
+        )
+    asked = asked.iloc[:: -(-len(asked) // _QUERIES)].reset_index(drop=True)
+    near = set(relevant.loc[relevant["query_id"].isin(set(asked["query_id"])), "doc_id"])
+    searched = _part(replace(dataset, queries=asked), near, _SEARCHED)
+    sparse = _run(searched, "bm25")
+    depth = first(len(set(searched.document_ids)))
+    found = {q: of["doc_id"].tolist()[:depth] for q, of in sparse.groupby("query_id")}
+    sets = relevant.groupby("query_id")["doc_id"].agg(set).to_dict()
+    share = success([q for q in asked["query_id"]], {"bm25": {q: found.get(q, []) for q in asked["query_id"]}}, sets)
+    if share >= _SOUND:
+        what = f"bm25 has a relevant document {_among(depth)} for {percent(share)} of {len(asked)} queries"
+        return Check("judgments", what)
+    seen = set(sparse.loc[sparse["rank"] <= DEPTH, "doc_id"])
+    encoded = _part(searched, near | seen, _ENCODED)
+    runs = {"bm25": sparse, "dense": _run(encoded, "dense")}
+    order = list(dict.fromkeys(dataset.document_ids))
+    return _check(agreement(runs, relevant, order, dataset.queries["query_id"].tolist()), dataset)
+
+
+def _part(dataset: Dataset, needed: set[str], count: int) -> Dataset:
+    """Return the dataset with `count` documents, the needed ones among them, or as it is if it has no more."""
+    ids = dict.fromkeys(dataset.document_ids)
+    if len(ids) <= count:
+        return dataset
+    kept = needed | smallest_hashes((i for i in ids if i not in needed), max(0, count - len(needed)))
+    rows = [doc_id in kept for doc_id in dataset.document_ids]
+    return replace(dataset, documents=dataset.documents[rows].reset_index(drop=True))
+
+
+def _run(dataset: Dataset, vectors: str) -> pd.DataFrame:
+    """Return the first documents of each query, from an index that is not kept, whatever engine is set.
+
+    A document that is the query itself is left out: it is found by all, and tells nothing.
+    """
+    encoders = load_encoders([vectors])
+    (cache_dir() / "edge").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="inspect-", dir=cache_dir() / "edge") as folder:
+        index, _ = build_index(dataset, encoders, Path(folder) / "index")
+        with index:
+            retriever = Retriever(index, encoders, System(vectors), limit=2 * DEPTH, passage_of=dataset.passage_of)
+            found = retriever.run(dataset.queries).results
+    texts = dict(zip(dataset.document_ids, map(plain, dataset.passages), strict=True))
+    asked = dict(zip(dataset.queries["query_id"], map(plain, dataset.queries["text"]), strict=True))
+    pairs = zip(found["query_id"], found["doc_id"], strict=True)
+    found = found[[texts[doc_id] != asked[query_id] for query_id, doc_id in pairs]]
+    return found.assign(rank=found.groupby("query_id").cumcount() + 1)
+
+
+def _check(found: Agreement, dataset: Dataset) -> Check:
+    if not found.queries:
+        return Check("judgments", "bm25 finds nothing for any query")
+    what = (
+        f"bm25 or dense has a relevant document {_among(found.depth)} for {percent(found.judged)} of {found.queries} "
+        f"queries; each has the other's first document there for {percent(found.mutual)}"
+    )
+    if not found.broken:
+        return Check("judgments", what)
+    what += f"; with other queries' judgments it is {percent(found.chance)}"
+    if found.explanation:
+        what += f". {found.explanation[0].upper()}{found.explanation[1:]}"
+        what += "" if math.isnan(found.explained) else f"; undone, it is {percent(found.explained)}"
+    else:
+        what += ". No shift of rows explains it"
+    advice = (
+        "Read these queries with the document that is judged and the one that both systems find first. If the "
+        "judgments are wrong, make them anew from their source: on these every system is as good as chance"
+    )
+    return Check("judgments", what, advice, tuple(_to_read(found, dataset)))
+
+
+def _to_read(found: Agreement, dataset: Dataset) -> Iterator[str]:
+    """Yield the queries that show it soonest: most of their words stand in what is found, fewest in what is judged."""
+    texts = dict(reversed(list(zip(dataset.document_ids, dataset.passages, strict=True))))
+    asked = dict(zip(dataset.queries["query_id"], dataset.queries["text"], strict=True))
+
+    def plainness(misfit: tuple[str, str, str]) -> float:
+        query_id, judged, seen = misfit
+        words = _words(asked[query_id])
+        shared = len(words & _words(texts[seen])) - len(words & _words(texts.get(judged, "")))
+        return shared / max(1, len(words))
+
+    for query_id, judged, seen in sorted(found.misfits, key=plainness, reverse=True)[:EXAMPLES]:
+        yield (
+            f"query {query_id!r}: {shorten(asked[query_id], 90)!r}; judged {judged!r}: "
+            f"{shorten(texts.get(judged, ''), 70)!r}; found {seen!r}: {shorten(texts[seen], 70)!r}"
+        )
+
+
+def _among(depth: int) -> str:
+    return f"among the first {depth}" if depth > 1 else "first"
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in re.findall(r"\w+", text.casefold()) if len(word) > 3}
