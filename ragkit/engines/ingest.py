@@ -1,7 +1,6 @@
 """A collection into an index: planned before it begins, streamed from the cache, continued where it stopped."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.variants import AnyEncoder, vector_spec
 from ragkit.engines.index import Index
-from ragkit.engines.opening import open_index
+from ragkit.engines.opening import chosen_place, open_index
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError
 from ragkit.files import expanded
@@ -92,7 +91,7 @@ class Plan:
 
 def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) -> Plan:
     """Return what build_index would need, at most; reads the texts, encodes nothing."""
-    where = where if where is not None else os.environ.get("QDRANT_URL") or None
+    where = chosen_place(where)
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
     floats, largest, small = 0, "", 0
