@@ -88,7 +88,7 @@ def test_errors_show_no_password(stub, secret, tmp_path, monkeypatch, recwarn):
         told += [repr(index), index.engine, index.url]
     stub.version = None
     refused(secret)
-    for address in ("reader:s3cret@host/path", "reader:s3cret@localhost:6333"):
+    for address in ("reader:s3cret@host/path", "reader:s3cret@localhost:6333", "grpc://reader:s3cret@host"):
         monkeypatch.setenv("QDRANT_URL", address)
         refused(None)
     monkeypatch.setenv("RAGKIT_MIRROR", "http://reader:s3cret@127.0.0.1:9/kit")

@@ -82,10 +82,14 @@ def test_a_server_of_another_age_is_noted(monkeypatch):
 def test_an_address_that_is_none_is_missing(monkeypatch, tmp_path):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    for address in ("qdrant.example", "http://[qdrant", "localhost:6333"):
+    for address in ("http://[qdrant", "localhost:6333"):
         monkeypatch.setenv("QDRANT_URL", address)
         assert line("engine").status == "missing" and "http://localhost:6333" in line("engine").detail
-    assert list(Path.cwd().iterdir()) == []  # and no folder of that name is made
+    for folder in ("qdrant.example", str(tmp_path / "kept" / "index"), ":memory:"):  # may be meant
+        monkeypatch.setenv("QDRANT_URL", folder)
+        assert line("engine").status == "note"
+        assert f"QDRANT_URL is {folder}, where a server's address begins with http://" in line("engine").detail
+    assert list(Path.cwd().iterdir()) == [] and not (tmp_path / "kept").exists()  # the doctor leaves nothing
 
 
 def test_the_engine_in_this_process_is_tried(own_cache, monkeypatch):

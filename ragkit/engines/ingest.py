@@ -1,7 +1,6 @@
 """A collection into an index: planned before it begins, streamed from the cache, continued where it stopped."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from ragkit.engines.disk import amount
 from ragkit.engines.edge import DOCUMENT_BYTES, most_segments
 from ragkit.engines.folder import usable
 from ragkit.engines.index import Index
-from ragkit.engines.opening import open_index
+from ragkit.engines.opening import chosen_place, open_index
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError
 from ragkit.files import expanded
@@ -99,7 +98,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
 
     Raises RagkitError if `where` is a file, or a folder that holds something else than an index.
     """
-    where = where if where is not None else os.environ.get("QDRANT_URL") or None
+    where = chosen_place(where)
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
     folder = None if remote or local else expanded(where) if where is not None else cache_dir() / "edge"

@@ -18,6 +18,21 @@ from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
 __all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Storage", "Vector", "VectorSpec", "open_index"]
 
 
+def chosen_place(where: str | Path | None) -> str | None:
+    """Return where an index is to be: as given, else what `QDRANT_URL` says; None is a temporary folder.
+
+    Raises RagkitError for an address that does not begin with http:// or https://, which would be taken for a folder.
+    """
+    chosen = str(where) if where is not None else os.environ.get("QDRANT_URL") or None
+    if chosen and "://" in chosen:
+        if not chosen.startswith(("http://", "https://")):
+            raise RagkitError(f"{shown(chosen)!r} is no address of a server; expected one that begins with http://.")
+    elif chosen and re.fullmatch(r"[\w.-]+:\d+/?|[^/\\]{2,}:.*@.+", chosen):
+        url = shown(f"http://{chosen}")
+        raise RagkitError(f"{url.removeprefix('http://')!r} is neither a URL nor a folder; did you mean {url!r}?")
+    return chosen
+
+
 def open_index(
     where: str | Path | None,
     vectors: dict[str, VectorSpec],
@@ -42,8 +57,7 @@ def open_index(
     ...     index.search(np.array([0.0, 2.0]), "dense", limit=1)
     [('b', 1.0)]
     """
-    given = where
-    where = where if where is not None else os.environ.get("QDRANT_URL") or None
+    where = chosen_place(where)
     if where is None:
         folder = cache_dir() / "edge"
         with saying(f"No temporary index can be made in {folder}", "set RAGKIT_CACHE to another folder"):
@@ -51,14 +65,8 @@ def open_index(
             sweep(folder)
             own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
         return EdgeIndex(own, vectors, temporary=True)
-    where = str(where)
     if where == ":memory:" or where.startswith(("http://", "https://")):
         return _client_index(where, vectors, name, content, options)
-    if re.fullmatch(r"(\S+@)?[\w.-]+:\d+/?", where):
-        url = shown(f"http://{where}")
-        raise RagkitError(f"{url.removeprefix('http://')!r} is neither a URL nor a folder; did you mean {url!r}?")
-    if given is None:
-        raise RagkitError("QDRANT_URL is no address of a server; expected one such as http://localhost:6333.")
     return EdgeIndex(expanded(where), vectors, content)
 
 

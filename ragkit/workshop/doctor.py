@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from ragkit.datasets.dataset import load_beir, load_movies
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
 from ragkit.errors import RagkitError
+from ragkit.files import expanded
 from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder
 from ragkit.vectors import VectorSpec
 
@@ -155,24 +157,35 @@ def _room():
 
 
 def _engine() -> Iterator[Finding]:
-    address = os.environ.get("QDRANT_URL", "")
     try:
-        yield _server(address) if address.startswith(("http://", "https://")) else _in_process()
+        # Imported here, so that where an engine cannot be loaded the rest is told.
+        from ragkit.engines.opening import chosen_place
+
+        place = chosen_place(None)
+        yield _server(place) if place and place.startswith(("http://", "https://")) else _in_process(place)
     except (RagkitError, OSError, ImportError) as error:
         yield Finding("missing", "engine", str(error), local=True)
 
 
-def _in_process() -> Finding:
-    from ragkit.engines.opening import open_index  # where the engine itself cannot be loaded, the rest is told
+def _in_process(place: str | None) -> Finding:
+    from ragkit.engines.opening import open_index
 
-    if shutil.disk_usage(cache_dir()).free < NEED_DISK_GB * 1e9:  # on a full disk Edge ends the process
-        return Finding("missing", "engine", "not tried, for want of disk", local=True)
+    folder = expanded(place) if place and place != ":memory:" else cache_dir()
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    if shutil.disk_usage(there).free < NEED_DISK_GB * 1e9:  # on a full disk Edge ends the process
+        return Finding("missing", "engine", f"not tried, for want of disk at {there}", local=True)
     vector = np.array([1.0, 0.0], np.float32)
-    with open_index(None, {"dense": VectorSpec(2)}, "ragkit-doctor") as index:
+    with (
+        tempfile.TemporaryDirectory(prefix=".ragkit-doctor-", dir=there) as room,
+        open_index(place if place == ":memory:" else room, {"dense": VectorSpec(2)}) as index,
+    ):
         index.add(["a"], {"dense": [vector]})
         found = [doc_id for doc_id, _ in index.search(vector, "dense", 1)] == ["a"]
     detail = f"{index.engine}, in this process: a vector was stored and {'' if found else 'not '}found"
-    return Finding("ok" if found else "missing", "engine", detail, local=True)
+    if not place:
+        return Finding("ok" if found else "missing", "engine", detail, local=True)
+    told = f"{detail}; QDRANT_URL is {place}, where a server's address begins with http://"
+    return Finding("note" if found else "missing", "engine", told, local=True)
 
 
 def _server(address: str) -> Finding:
