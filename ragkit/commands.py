@@ -353,5 +353,5 @@ def _print(comparison) -> None:
     print(tables.headline(comparison))
     print(tables.quality(comparison), tables.evidence(comparison), tables.cost(comparison), sep="\n\n")
     print("\n" + "\n".join(verdicts(comparison)))
-    if comparison.inspection:
-        print(f"Power, measured: {comparison.inspection['power'].what}.")
+    if comparison.inspection and len(comparison.systems) > 1:
+        print(f"Power: {comparison.inspection['power'].what}.")
