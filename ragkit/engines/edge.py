@@ -234,9 +234,7 @@ class EdgeIndex(Index):
         )
 
     def bytes_on_disk(self):
-        # Qdrant reserves its files ahead of what they hold: count the blocks in use where the system tells.
-        stats = [path.stat() for path in self.folder.rglob("*") if path.is_file()]
-        return sum(stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size for stat in stats)
+        return disk.taken(self.folder)
 
     def close(self):
         try:
