@@ -117,7 +117,9 @@ class EdgeIndex(Index):
         with _told(f"{self.place} cannot be opened", "Delete the folder to build it anew, or choose another."):
             self._shard = shard = qe.EdgeShard.load(str(self.folder))
             beyond = self._read(shard)
-            if beyond:  # points come in order, so these are what an interruption left behind a gap
+            if beyond:
+                # Points come in order, so these are what an interruption left behind a gap, in the segment that takes
+                # new ones: one that is closed is written whole.
                 shard.update(qe.UpdateOperation.delete_points([*beyond]))
                 shard.flush()
                 shard.close()  # until then, what was deleted counts in the weights of sparse vectors
