@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ragkit import Prefetch, RagkitError, Storage, VectorSpec, cli, open_index
+from ragkit.encoders.encoder import Encoder
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.index import Fusion
 from ragkit.engines.local import LocalIndex
@@ -193,12 +194,15 @@ def test_the_note_is_written_whole(tmp_path, own_cache, monkeypatch):
     assert set(json.loads((tmp_path / "kept" / "ragkit.json").read_text())) == {"vectors", "content"}
 
 
-def test_a_file_is_no_folder_for_an_index(tmp_path, own_cache, capsys):
+def test_a_file_is_no_folder_for_an_index(tmp_path, own_cache, capsys, monkeypatch):
     file = tmp_path / "notes.txt"
     file.write_text("mine")
-    for command in (["search", "movies", "robots"], ["compare", "movies"], ["ingest", "movies"]):
+    for command in (["search", "movies", "robots"], ["ingest", "movies"]):
         assert cli.main([*command, "--where", str(file)]) == 2
         assert "notes.txt is a file; expected a folder for the index" in capsys.readouterr().err
+    monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
+    monkeypatch.setattr(Encoder, "_embed", None)  # told before anything is encoded
+    assert cli.main(["compare", "movies", "--where", str(file)]) == 2
     for where, message in (
         (file, "is a file"),
         (file / "kept", "Not a dir"),
@@ -236,12 +240,13 @@ def test_only_temporary_indexes_that_nobody_uses_are_swept(own_cache, vectors):
         (edge / "ragkit-mine0123").mkdir()
         (edge / "ragkit-mine0123" / "notes.txt").write_text("mine")
         (edge / "ragkit.temporary").write_text("")
+        before = contents(edge)
         index = open_index(None, SPECS)
         dead = index.folder
         index._remove.detach()  # as a kill would leave it
         index.close()
         (dead / "thesis.tex").write_text("mine")  # so it is no longer only ragkit's
-        before = contents(edge)
+        before |= {f"{dead.name}/{name}": data for name, data in contents(dead).items()} | {dead.name: None}
         open_index(None, SPECS).close()
         assert contents(edge) == before
         assert len(used.search(vectors["dense"][0], "dense", 5)) == 5

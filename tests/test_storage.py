@@ -9,6 +9,7 @@ import pytest
 from ragkit import Prefetch, RagkitError, Storage, VectorSpec, open_index
 from ragkit.engines import edge
 from ragkit.engines.edge import EdgeIndex
+from ragkit.engines.folder import foreign
 from ragkit.maxsim import maxsim
 from ragkit.vectors import DATATYPES, QUANTIZATIONS
 
@@ -35,6 +36,7 @@ def doc_ids(vectors):
 def filled(folder, spec, vectors):
     index = EdgeIndex(folder, {"v": spec})
     index.add(doc_ids(vectors), {"v": vectors})
+    assert foreign(folder) == []  # whatever Edge makes is known to be its own
     return index
 
 

@@ -44,6 +44,12 @@ def least(specs: Iterable[VectorSpec], segments: int, folder: Path | None = None
     return segments * ((_ENTRIES + _ENTRIES_A_NAME * len(specs)) * block + reserved)
 
 
+def taken(folder: Path) -> int:
+    """Return the bytes that a folder's files take on disk; Edge makes them larger than that, where it may."""
+    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum(stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size for stat in stats)
+
+
 def unwritten(folder: Path) -> int:
     """Return the bytes of a folder's files that are not on disk yet, and may be once an engine reads them."""
     if keeps_holes(folder):  # if that is not known, it may be too much already

@@ -117,7 +117,9 @@ class EdgeIndex(Index):
         with _told(f"{self.place} cannot be opened", "Delete the folder to build it anew, or choose another."):
             self._shard = shard = qe.EdgeShard.load(str(self.folder))
             beyond = self._read(shard)
-            if beyond:  # points come in order, so these are what an interruption left behind a gap
+            if beyond:
+                # Points come in order, so these are what an interruption left behind a gap, in the segment that takes
+                # new ones: one that is closed is written whole.
                 shard.update(qe.UpdateOperation.delete_points([*beyond]))
                 shard.flush()
                 shard.close()  # until then, what was deleted counts in the weights of sparse vectors
@@ -234,9 +236,7 @@ class EdgeIndex(Index):
         )
 
     def bytes_on_disk(self):
-        # Qdrant reserves its files ahead of what they hold: count the blocks in use where the system tells.
-        stats = [path.stat() for path in self.folder.rglob("*") if path.is_file()]
-        return sum(stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size for stat in stats)
+        return disk.taken(self.folder)
 
     def close(self):
         try:

@@ -44,7 +44,8 @@ class Plan:
 
     floats: the largest multivector's numbers, of the document `largest`; to_encode: texts that a model must read;
     cache_bytes: what the cache will grow by; index_bytes: what the engine keeps, small copies included;
-    disk_bytes: what must be free where `folder` is; memory_bytes: what must stay in memory to search.
+    disk_bytes: what must be free where `folder` is, beside what is there; memory_bytes: what must stay in memory to
+    search.
     """
 
     documents: int
@@ -125,7 +126,9 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         kept += searched if spec.storage.quantization else 0
     parts = most_segments(len(doc_ids), kept) if folder else 1
     kept += DOCUMENT_BYTES * len(doc_ids)
-    own = kept + disk.least(specs.values(), parts, folder)
+    more = kept + disk.least(specs.values(), parts, folder)
+    if folder is not None and where is not None and folder.is_dir():  # a kept index is continued
+        more = max(0, more - disk.taken(folder))
     kept += disk.least(specs.values(), parts)
     return Plan(
         documents=len(doc_ids),
@@ -134,7 +137,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         to_encode=len({text for model, text in new if model.source is None}),
         cache_bytes=sum(new.values()),
         index_bytes=kept,
-        disk_bytes=own * (_EXACT if exact else _BUILT) if folder else 0,
+        disk_bytes=more * (_EXACT if exact else _BUILT) if folder else 0,
         memory_bytes=0 if remote else kept * _LOCAL_MEMORY if local else small,
         folder=folder,
     )

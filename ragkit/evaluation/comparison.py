@@ -20,8 +20,8 @@ class Cost:
     """What a system costs beside its quality; NaN where it was not measured.
 
     bytes_per_document: of the vectors it needs, on average; disk_bytes_per_document: of its index on
-    disk; index_s: seconds to store the vectors in the engine; memory_bytes: how much the process grew
-    at most while it indexed and searched, the vectors it was given not included.
+    disk; index_s: seconds to store the vectors in the engine, if none were there; memory_bytes: how much the
+    process grew at most while it indexed and searched, the vectors it was given not included.
     """
 
     bytes_per_document: float = float("nan")
