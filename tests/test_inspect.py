@@ -18,6 +18,7 @@ from ragkit.datasets import passages
 from ragkit.datasets.inspecting import documents_as_queries, duplicates, empty, form, similar_ids
 from ragkit.datasets.legibility import Reading, language, truncation
 from ragkit.datasets.pieces import Piece
+from ragkit.display import tables
 from ragkit.display.inspection import full, short
 from ragkit.display.report import render
 from ragkit.encoders import embedded
@@ -87,6 +88,11 @@ def test_of_cranfield_the_two_empty_documents_are_found_and_nothing_else(cranfie
     assert [check.kind for check in inspection.findings] == ["empty"]
     assert inspection["empty"].examples == ("'471'", "'995'")
     assert "1 judgment call one relevant" in inspection["empty"].what  # 995, for query 110 or another
+
+
+def test_the_readme_shows_what_is_found_in_cranfield(cranfield):
+    readme = (ROOT / "README.md").read_text("utf8")
+    assert f"`inspect cranfield` finds:\n\n```text\n{full(ragkit.inspect(cranfield))}\n```" in readme
 
 
 # Language and vocabulary.
@@ -369,6 +375,16 @@ def test_the_estimate_is_what_as_many_queries_with_that_spread_show():
     assert f"a difference of {detectable(differences):.3f} nDCG@10 between dense and colbert" in estimated(300).what
 
 
+def test_more_systems_leave_less_to_be_shown():
+    differences = np.random.default_rng(7).normal(size=300)
+    differences *= 0.234 / differences.std(ddof=1)
+    what = estimated(300, comparisons=5).what
+    assert (
+        f"among 5 comparisons, a difference of {detectable(differences, 5):.3f} nDCG@10 between dense and colbert"
+        in what
+    )
+
+
 @pytest.mark.parametrize(("queries", "found"), [(1, True), (10, True), (17, True), (18, False), (300, False)])
 def test_queries_that_show_only_large_differences_are_found(queries, found):
     check = estimated(queries)
@@ -520,6 +536,23 @@ def test_a_run_of_passages_made_elsewhere_counts_by_the_best_one(long_movies, ow
     run = pd.DataFrame(rows, columns=["query_id", "doc_id", "score"])
     result = ragkit.compare(cut, [], runs={"theirs": run})["theirs"].results
     assert result.groupby("query_id").size().eq(20).all() and result["doc_id"].iloc[0] == cut.document_ids[0]
+
+
+def test_frames_hold_passages_as_files_do(readers):
+    frames = made([numbered(100), "short"])
+    cut = passages.cut(frames.documents, 64, readers["dense"])
+    qrels = pd.DataFrame({"query_id": ["q0"], "doc_id": ["d0"], "relevance": [1]})
+    dataset = Dataset.from_frames(cut, frames.queries, qrels)
+    assert dataset.document_ids == cut["document"].tolist() and dataset.notes[0].startswith("8 passages of 2 documents")
+    assert repr(dataset) == "Dataset 'mine': 8 passages of 2 documents, 1 queries, 1 judgments"
+    of_rows = qrels.assign(doc_id="d0#2")  # judgments of passages: each counts for itself
+    assert not Dataset.from_frames(cut, frames.queries, of_rows).has_passages
+
+
+def test_what_is_found_is_told_with_its_documents_title(long_movies, own_cache):
+    cut = ragkit.load_beir(long_movies / "cut")
+    run = ragkit.compare(cut, ["bm25"])["bm25"].results
+    assert run["doc_id"].iloc[0] in tables.top(run, cut.documents, run["query_id"].iloc[0])
 
 
 def test_a_subset_holds_all_passages_of_its_documents(long_movies):

@@ -59,15 +59,23 @@ def open_index(
     """
     where = chosen_place(where)
     if where is None:
-        folder = cache_dir() / "edge"
-        with saying(f"No temporary index can be made in {folder}", "set RAGKIT_CACHE to another folder"):
-            folder.mkdir(exist_ok=True)
-            sweep(folder)
-            own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
-        return EdgeIndex(own, vectors, temporary=True)
+        return temporary_index(vectors, name)
     if where == ":memory:" or where.startswith(("http://", "https://")):
         return _client_index(where, vectors, name, content, options)
     return EdgeIndex(expanded(where), vectors, content)
+
+
+def temporary_index(vectors: dict[str, VectorSpec], name: str = "ragkit") -> Index:
+    """Return an empty index of Qdrant Edge that is removed when it is closed, whatever `QDRANT_URL` says.
+
+    vectors, name: see open_index. Raises RagkitError if the cache cannot be written to.
+    """
+    folder = cache_dir() / "edge"
+    with saying(f"No temporary index can be made in {folder}", "set RAGKIT_CACHE to another folder"):
+        folder.mkdir(exist_ok=True)
+        sweep(folder)
+        own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
+    return EdgeIndex(own, vectors, temporary=True)
 
 
 def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str, options) -> Index:

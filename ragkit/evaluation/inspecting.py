@@ -2,10 +2,8 @@
 
 import math
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
@@ -13,8 +11,8 @@ from ragkit.datasets.dataset import Dataset, smallest_hashes
 from ragkit.datasets.inspecting import EXAMPLES, Check, Inspection, check_texts, percent, plain
 from ragkit.datasets.legibility import language, truncation
 from ragkit.encoders.pieces import load_readers
-from ragkit.encoders.variants import load_encoders
-from ragkit.engines.ingest import build_index
+from ragkit.encoders.variants import load_encoders, vector_spec
+from ragkit.engines.opening import temporary_index
 from ragkit.errors import shorten
 from ragkit.evaluation.agreement import DEPTH, Agreement, agreement, first
 from ragkit.evaluation.comparison import Comparison
@@ -22,7 +20,6 @@ from ragkit.evaluation.power import estimated, measured
 from ragkit.evaluation.retriever import Retriever
 from ragkit.evaluation.shifts import success
 from ragkit.evaluation.systems import System
-from ragkit.paths import cache_dir
 
 VECTORS = ("dense", "colbert")
 _QUERIES = 100  # that are searched, evenly spread
@@ -109,13 +106,13 @@ def _run(dataset: Dataset, vectors: str) -> pd.DataFrame:
 
     A document that is the query itself is left out: it is found by all, and tells nothing.
     """
-    encoders = load_encoders([vectors])
-    (cache_dir() / "edge").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="inspect-", dir=cache_dir() / "edge") as folder:
-        index, _ = build_index(dataset, encoders, Path(folder) / "index")
-        with index:
-            retriever = Retriever(index, encoders, System(vectors), limit=2 * DEPTH, passage_of=dataset.passage_of)
-            found = retriever.run(dataset.queries).results
+    encoder = load_encoders([vectors])[vectors]
+    with temporary_index({vectors: vector_spec(vectors, encoder)}, "inspect") as index:
+        index.stream(dataset.documents["doc_id"].tolist(), ({vectors: v} for v in encoder.stream(dataset.passages)))
+        retriever = Retriever(
+            index, {vectors: encoder}, System(vectors), limit=2 * DEPTH, passage_of=dataset.passage_of
+        )
+        found = retriever.run(dataset.queries).results
     texts = dict(zip(dataset.document_ids, map(plain, dataset.passages), strict=True))
     asked = dict(zip(dataset.queries["query_id"], map(plain, dataset.queries["text"]), strict=True))
     pairs = zip(found["query_id"], found["doc_id"], strict=True)

@@ -33,9 +33,9 @@ def estimated(queries: int, comparisons: int = 1) -> Check:
         return Check("power", "no query is judged, so nothing can be compared yet")
     alike, unlike = _by(queries, comparisons)
     movies = _by(queries, comparisons, "movies")
-    among = f", among {comparisons} comparisons" if comparisons > 1 else ""
+    among = f", among {comparisons} comparisons," if comparisons > 1 else ""
     what = (
-        f"{count(queries, 'query', 'queries')} could show a difference{among} of {alike:.3f} nDCG@10 between dense "
+        f"{count(queries, 'query', 'queries')} could show{among} a difference of {alike:.3f} nDCG@10 between dense "
         f"and colbert, {unlike:.3f} between dense and bm25, if they differ as on SciFact "
         f"({movies[0]:.3f} and {movies[1]:.3f} if as on the movies)"
     )
