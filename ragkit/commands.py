@@ -97,6 +97,7 @@ def compare(options: argparse.Namespace) -> int:
     from ragkit.datasets.dataset import load_dataset
     from ragkit.datasets.fitting import Unanswerable
     from ragkit.display.report import render
+    from ragkit.engines.opening import chosen_place
     from ragkit.evaluation import exporting
     from ragkit.evaluation.comparing import compare
     from ragkit.evaluation.inspecting import corrected
@@ -104,6 +105,7 @@ def compare(options: argparse.Namespace) -> int:
 
     systems = options.systems.split(",")
     _refuse_folders(options.json, options.html)
+    chosen_place(options.where)
     runs = _named_runs(options.run, options.order)
     if options.export:
         exporting.check_names([*(System.parse(text).name for text in systems), *runs])

@@ -85,7 +85,7 @@ def test_errors_show_no_password(stub, secret, tmp_path, monkeypatch, recwarn):
     refused(secret)
     stub.version = "1.9.0"
     with open_index(secret, {"dense": VectorSpec(2)}) as index:
-        told += [repr(index), index.engine, index.url]
+        told += [repr(index), index.engine, index.url, index.place]
     stub.version = None
     refused(secret)
     for address in ("reader:s3cret@host/path", "reader:s3cret@localhost:6333", "grpc://reader:s3cret@host"):

@@ -17,7 +17,6 @@ from ragkit.encoders.variants import AnyEncoder, vector_spec
 from ragkit.engines import disk
 from ragkit.engines.disk import amount
 from ragkit.engines.edge import DOCUMENT_BYTES, most_segments
-from ragkit.engines.folder import usable
 from ragkit.engines.index import Index
 from ragkit.engines.opening import chosen_place, open_index
 from ragkit.engines.server_options import ServerOptions
@@ -97,14 +96,12 @@ class Plan:
 def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) -> Plan:
     """Return what build_index would need, at most; reads the texts, encodes nothing.
 
-    Raises RagkitError if `where` is a file, or a folder that holds something else than an index.
+    Raises RagkitError if `where` can be no place for an index.
     """
     where = chosen_place(where)
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
     folder = None if remote or local else expanded(where) if where is not None else cache_dir() / "edge"
-    if folder is not None and where is not None:
-        usable(folder)
     floats, largest, small, exact = 0, "", 0, True
     new: dict[tuple[CachedEncoder, str], int] = {}
     specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}

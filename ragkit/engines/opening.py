@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ragkit.addresses import shown
 from ragkit.engines.edge import EdgeIndex
-from ragkit.engines.folder import sweep
+from ragkit.engines.folder import sweep, usable
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError
@@ -21,7 +21,8 @@ __all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Storage", "Vector",
 def chosen_place(where: str | Path | None) -> str | None:
     """Return where an index is to be: as given, else what `QDRANT_URL` says; None is a temporary folder.
 
-    Raises RagkitError for an address that does not begin with http:// or https://, which would be taken for a folder.
+    Raises RagkitError for an address that does not begin with http:// or https://, which would be taken for a folder,
+    and for a file, or a folder that holds something else than an index.
     """
     chosen = str(where) if where is not None else os.environ.get("QDRANT_URL") or None
     if chosen and "://" in chosen:
@@ -30,6 +31,8 @@ def chosen_place(where: str | Path | None) -> str | None:
     elif chosen and re.fullmatch(r"[\w.-]+:\d+/?|[^/\\]{2,}:.*@.+", chosen):
         url = shown(f"http://{chosen}")
         raise RagkitError(f"{url.removeprefix('http://')!r} is neither a URL nor a folder; did you mean {url!r}?")
+    elif chosen and chosen != ":memory:":
+        usable(expanded(chosen))
     return chosen
 
 

@@ -53,7 +53,7 @@ class ServerIndex(ClientIndex):
         self._beyond: list[int] = []
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
         name = collection_name(name, vectors, content)
-        self.place = f"The collection {name} at {url}"
+        self.place = f"The collection {name} at {self.url}"
         try:
             super().__init__(client, name, vectors)
         except BaseException:
