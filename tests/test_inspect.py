@@ -396,10 +396,20 @@ def test_the_estimate_is_corrected_once_systems_are_compared(movies):
     inspection = corrected(ragkit.inspect(movies, ["dense", "bm25"]), comparison)
     values = comparison.values()
     shown = detectable(values["bm25"] - values["dense"])
-    assert (
-        f"40 queries show a difference to dense of {shown:.3f} for bm25 (nDCG@10, measured" in inspection["power"].what
-    )
-    assert "oracle" not in inspection["power"].what
+    what = inspection["power"].what
+    assert f"40 queries show a difference to dense of {shown:.3f} for bm25 (nDCG@10, measured" in what
+    assert shown > 0.1 and not inspection["power"].found  # it is much, but bm25 is shown to differ by more
+    assert "oracle" not in what
+
+
+def test_few_queries_are_a_fault_once_compared_where_nothing_is_shown(movies):
+    for query_ids, found in ((["q02", "q03", "q05", "q06", "q07", "q08"], False), (["q05", "q16", "q39", "q40"], True)):
+        queries, qrels = (frame[frame["query_id"].isin(query_ids)] for frame in (movies.queries, movies.qrels))
+        part = replace(movies, queries=queries, qrels=qrels)
+        inspection = corrected(
+            ragkit.inspect(part, ["bm25"]), ragkit.compare(part, ["dense", "bm25"], where=":memory:")
+        )
+        assert inspection["power"].found is found
 
 
 # Passages.
@@ -602,7 +612,7 @@ def test_three_lines_stand_above_a_comparison_and_all_is_in_its_files(capsys, tm
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == ["Texts", "Judgments", "Power"]
     assert lines[3] == "" and lines[4] == "movies: 20 documents, 40 queries"
-    assert any(line.startswith("Power, measured: 40 queries show a difference to dense of") for line in lines)
+    assert any(line.startswith("Power: 40 queries show a difference to dense of") for line in lines)
     checks = json.loads(result.read_text("utf8"))["inspection"]["checks"]
     assert len(checks) == 8 and "measured" in checks[-1]["what"]
     html = page.read_text("utf8")
