@@ -21,6 +21,7 @@ from ragkit.datasets.catalogue import catalogue
 from ragkit.datasets.dataset import load_beir, load_movies
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
+from ragkit.engines.disk import amount
 from ragkit.errors import RagkitError
 from ragkit.files import expanded
 from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder
@@ -146,9 +147,9 @@ def _known(name: str, url: str | None) -> Finding:
 def _room():
     try:
         place = cache_dir()
-        free = shutil.disk_usage(place).free / 1e9
-        detail = f"{free:.1f} GB free at {place}, {NEED_DISK_GB:.0f} GB needed"
-        yield Finding("ok" if free >= NEED_DISK_GB else "missing", "disk", detail, local=True)
+        free = shutil.disk_usage(place).free
+        detail = f"{amount(free)} free at {place}, {amount(NEED_DISK_GB * 1e9)} needed"
+        yield Finding("ok" if free >= NEED_DISK_GB * 1e9 else "missing", "disk", detail, local=True)
     except (RagkitError, OSError) as error:
         yield Finding("missing", "disk", str(error), local=True)
     memory = psutil.virtual_memory().available / 1e9
