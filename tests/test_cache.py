@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import tempfile
 import warnings
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 import ragkit
 from ragkit import RagkitError
 from ragkit.encoders import _sqlite, embedded
-from ragkit.encoders.embedding_cache import EmbeddingCache
+from ragkit.encoders.embedding_cache import EmbeddingCache, _Row
 from ragkit.encoders.encoder import Encoder
 
 TEXTS = [f"film number {i}" for i in range(60)]
@@ -114,6 +115,41 @@ def test_a_batch_is_there_wholly_or_not_at_all(tmp_path):
     assert store.get(["a", "b"]) == [None, None]
 
 
+def test_arrays_of_other_numbers_are_kept_as_float32_in_folders_that_are_made(tmp_path):
+    store = EmbeddingCache(tmp_path / "a" / "b" / "c.sqlite")
+    store.put(["double", "whole"], [np.array([0.1, 0.2]), np.array([[1], [2]])])
+    assert all(found.dtype == np.float32 for found in store.get(["double", "whole"]))
+    np.testing.assert_array_equal(store.get(["double"])[0], np.array([0.1, 0.2], np.float32))
+    assert store.shapes(["double", "whole"]) == [(2,), (2, 1)]
+
+
+def test_a_text_with_half_a_character_is_kept_too(tmp_path):
+    store = EmbeddingCache(tmp_path / "c.sqlite")
+    store.put(["a\ud800", "a"], [array(1), array(2)])
+    assert same(store.get(["a\ud800"])[0], array(1)) and same(store.get(["a"])[0], array(2))
+
+
+def test_a_checksum_is_the_crc_of_key_shape_and_data_so_that_caches_of_before_stay_good(tmp_path):
+    store = filled(tmp_path / "c.sqlite")
+    for key, shape, data, checksum in run(store.path, "SELECT key, CAST(shape AS BLOB), data, checksum FROM arrays"):
+        assert checksum == zlib.crc32(key + b" " + shape + data)
+
+
+@pytest.mark.parametrize(("key", "data"), [("text", b"1234"), (b"key", "1234"), (None, None)])
+def test_a_row_of_other_types_is_damaged(key, data):
+    assert _Row(False, b"key", b"1", b"1234").array() is not None
+    assert _Row(True, key, b"1", data, 0).array() is None
+
+
+def test_an_empty_file_is_an_empty_cache_and_not_a_damaged_one(tmp_path):
+    (tmp_path / "c.sqlite").touch()
+    store = EmbeddingCache(tmp_path / "c.sqlite")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert store.shapes(TEXTS[:2]) == store.get(TEXTS[:2]) == [None, None]
+        assert store.missing(TEXTS[:2]) == TEXTS[:2]
+
+
 def test_looking_into_a_cache_makes_no_file(tmp_path):
     store = EmbeddingCache(tmp_path / "folder" / "c.sqlite")
     assert store.get(["a"]) == [None] and store.missing(["a", "a"]) == ["a"] and store.shapes(["a"]) == [None]
@@ -181,7 +217,7 @@ def test_a_zeroed_page_costs_its_rows_and_no_other(tmp_path):
     pages = [page for page in range(1, len(content) // 4096) if content[page * 4096] == 13 and page + 1 != root]
     content[pages[0] * 4096 : (pages[0] + 1) * 4096] = bytes(4096)
     store.path.write_bytes(content)
-    with pytest.warns(UserWarning, match="c.sqlite is damaged .*: [0-9]+ rows are kept"):
+    with pytest.warns(UserWarning, match=r"c.sqlite is damaged \((?!None).*: [0-9]+ rows are kept"):
         found = store.get(TEXTS)
     lost = [i for i, value in enumerate(found) if value is None]
     assert 0 < len(lost) < 60 and all(same(v, array(i)) for i, v in enumerate(found) if i not in lost)

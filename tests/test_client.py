@@ -114,6 +114,7 @@ def test_a_stubbed_server_answers_as_local_mode_does(stub, vectors, expected):
         assert index.engine == "Qdrant server 1.20.0" and index.measurable
 
 
+@pytest.mark.slow
 def test_a_comparison_over_the_stub_has_the_numbers_of_local_mode(stub, movies):
     systems = ["dense", "colbert", "dense+colbert", "bm25", "hybrid"]
     local, server = (ragkit.compare(movies, systems, depth=5, where=where) for where in (":memory:", stub.url))
@@ -123,6 +124,7 @@ def test_a_comparison_over_the_stub_has_the_numbers_of_local_mode(stub, movies):
     assert all(seen.status == 200 for seen in stub.seen)
 
 
+@pytest.mark.slow
 def test_a_comparison_again_uploads_nothing(stub, movies, monkeypatch):
     monkeypatch.setenv("QDRANT_URL", stub.url)
     first, again = (ragkit.compare(movies, ["dense", "dense-turbo4"], depth=5) for _ in range(2))

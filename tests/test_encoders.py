@@ -29,6 +29,7 @@ def fastembed_model(name):
     return (TextEmbedding if name == embedded.DENSE else LateInteractionTextEmbedding)(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [embedded.DENSE, embedded.COLBERT, embedded.TOKENS])
 def test_document_vectors_equal_fastembeds_own(name, movies, own_cache):
     texts = movies.passages + MIXED
@@ -95,6 +96,7 @@ def test_implicit_embedding_gives_the_same_scores(movies):
     np.testing.assert_allclose([p.score for p in implicit], [score for _, score in explicit], atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [embedded.COLBERT, embedded.TOKENS])
 def test_every_row_has_its_token(name, movies, own_cache):
     encoder = Encoder(name)
@@ -146,6 +148,7 @@ def test_encoded_texts_come_from_the_cache(own_cache, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_resumes_where_it_stopped(own_cache, monkeypatch):
     texts = [f"text number {i} " * 60 for i in range(40)]
     encoder, calls = Encoder(embedded.DENSE), []

@@ -150,6 +150,7 @@ def test_all_engines_give_the_same_comparison(movies, tmp_path, movies_cache):
     assert not local.config["engine_times_are_qdrants"] and edge.config["engine_times_are_qdrants"]
 
 
+@pytest.mark.slow
 def test_reranking_every_document_is_the_rerankers_own_ranking(movies, movies_cache):
     comparison = ragkit.compare(movies, ["colbert", "dense+colbert"], depth=20)
     values = comparison.values()
@@ -158,6 +159,7 @@ def test_reranking_every_document_is_the_rerankers_own_ranking(movies, movies_ca
     assert not shallow["colbert"].equals(shallow["dense→colbert"])  # the experiment can fail
 
 
+@pytest.mark.slow
 def test_bytes_a_document_are_those_of_its_vectors(movies, colbert, movies_cache):
     table = ragkit.compare(movies, ["dense", "colbert", "dense+colbert"]).table().set_index("system")
     rows = np.mean([len(array) for array in colbert.encode_documents(movies.passages)])

@@ -99,6 +99,7 @@ def test_what_fits_brings_no_note(movies):
 # A query that is a document of the collection, too
 
 
+@pytest.mark.slow
 def test_a_querys_own_document_is_left_out_of_its_results_as_beir_does(made, own_cache):
     ids = [f"a{i}" for i in range(4)]
     asked = [TEXTS[0].upper(), *TEXTS[1:3], f" {TEXTS[3]} "]  # case and spaces do not matter
@@ -127,6 +128,7 @@ def test_queries_and_documents_that_are_both_merely_numbered_are_kept(made, own_
 # Documents that nobody judged
 
 
+@pytest.mark.slow
 def test_the_share_of_judged_documents_is_shown_where_it_is_below_1(made, movies, own_cache):
     dataset = made(["q0\td0\t1", "q0\td1\t0", "q1\td1\t1"])
     comparison = ragkit.compare(dataset, ["dense"], where=":memory:")

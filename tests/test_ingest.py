@@ -225,6 +225,7 @@ def asked(monkeypatch):
     return texts
 
 
+@pytest.mark.slow
 def test_a_changed_document_is_encoded_alone(movies, asked):
     names = ["dense", "colbert-pool2-turbo4", "muvera", "bm25"]
     build_index(movies, load_encoders(names))[0].close()

@@ -215,6 +215,7 @@ def test_without_a_network_it_stops_and_says_so(fill, monkeypatch):
         fill()
 
 
+@pytest.mark.slow
 def test_interrupted_it_continues_where_it_stopped(fill, monkeypatch):
     monkeypatch.setattr(wheels, "_BATCH", 1)
     download, asked = wheels._download, []
@@ -239,6 +240,7 @@ def test_interrupted_it_continues_where_it_stopped(fill, monkeypatch):
     assert fill() == [] and len(asked) == 3  # a third call fetches nothing
 
 
+@pytest.mark.slow
 def test_what_is_damaged_or_missing_is_named_and_alone_fetched_again(fill, capsys, monkeypatch):
     fill()
     before = contents(fill.stick)
@@ -257,6 +259,7 @@ def test_what_is_damaged_or_missing_is_named_and_alone_fetched_again(fill, capsy
     assert contents(fill.stick) == before
 
 
+@pytest.mark.slow
 def test_a_wheel_that_is_not_the_locks_is_not_fetched(fill, tmp_path):
     path = tmp_path / "index" / "pear-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "a") as wheel:
@@ -267,6 +270,7 @@ def test_a_wheel_that_is_not_the_locks_is_not_fetched(fill, tmp_path):
     assert sorted(contents(fill.stick / "wheels")) == ["apple-1.0-py3-none-any.whl", "plum-1.0-py3-none-any.whl"]
 
 
+@pytest.mark.slow
 def test_a_wheel_on_the_stick_that_is_not_the_locks_is_replaced(fill):
     """As an older kit left them there, which built what had no wheel."""
     fill()

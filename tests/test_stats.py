@@ -59,6 +59,12 @@ def test_the_interval_is_scipys_bootstrap_from_the_same_seed(n, rng):
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=1e-12)
 
 
+def test_whole_numbers_are_measured_as_what_they_are():
+    ones = [1, 0, 1, 1]
+    assert statistics.mean_interval(ones) == statistics.mean_interval([float(x) for x in ones])
+    assert statistics.paired(ones, [0] * 4) == statistics.paired([1.0, 0.0, 1.0, 1.0], [0.0] * 4)
+
+
 def test_the_interval_is_the_same_every_time(rng):
     x = ir_differences(rng, 50)
     assert statistics.mean_interval(x) == statistics.mean_interval(list(x))
@@ -254,6 +260,7 @@ def test_what_is_detectable_is_the_normal_approximation(comparisons, rng):
         variance = sum((value - sum(x) / n) ** 2 for value in x) / (n - 1)
         expected = (norm.isf(0.025 / comparisons) + norm.ppf(0.8)) * (variance / n) ** 0.5
         assert statistics.detectable(x, comparisons) == pytest.approx(expected)
+        assert statistics.detectable(x) == statistics.detectable(x, 1)
 
 
 def test_four_times_the_queries_show_half_the_difference(rng):

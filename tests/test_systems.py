@@ -116,6 +116,7 @@ def test_a_ranking_is_the_same_for_any_limit(movies, own_cache):
                 pd.testing.assert_frame_equal(short, long[long["rank"] <= limit].reset_index(drop=True))
 
 
+@pytest.mark.slow
 def test_how_many_candidates_a_hybrid_takes_from_each_side_is_a_setting_of_the_system(movies, own_cache):
     encoders = ragkit.load_encoders(["dense", "bm25"])
     index, _ = ragkit.build_index(movies, encoders)
@@ -132,6 +133,7 @@ def test_how_many_candidates_a_hybrid_takes_from_each_side_is_a_setting_of_the_s
     assert "depth 7, hybrid 3 of each side, hybrid→colbert 4 of each side;" in tables.headline(comparison)
 
 
+@pytest.mark.slow
 def test_a_hybrid_is_the_same_in_every_run(movies, movies_cache):
     """Reciprocal ranks are often equal; the engine cuts such ties differently from run to run."""
     one, *others = [ragkit.compare(movies, ["hybrid", "hybrid+colbert"], depth=6) for _ in range(3)]
@@ -158,6 +160,7 @@ def test_an_oracle_orders_by_grade():
     assert oracle(qrels)("q", "", [("a", 9.0), ("b", 1.0)]) == [("a", 0.0), ("b", 2.0)]
 
 
+@pytest.mark.slow
 def test_anothers_run_stands_in_the_same_table_and_what_does_not_fit_is_counted(movies, movies_cache):
     mine = ragkit.compare(movies, ["dense", "colbert"])
     theirs = mine["colbert"].results[["query_id", "doc_id", "score"]]
@@ -190,6 +193,7 @@ def test_bad_runs_of_others_are_named(movies, frame, message):
         ragkit.compare(movies, [], runs={"theirs": pd.DataFrame(frame)})
 
 
+@pytest.mark.slow
 def test_the_evidence_is_that_of_the_statistics(movies, movies_cache):
     comparison = ragkit.compare(movies, ["dense", "colbert", "bm25"])
     table = comparison.evidence().set_index("system")
@@ -241,6 +245,7 @@ def test_the_family_is_named_wherever_its_p_is_shown(with_oracles):
     assert "corrected" not in tables.evidence(replace(one, systems=one.systems[:1]))
 
 
+@pytest.mark.slow
 def test_interval_p_and_verdict_tell_one_story(rng):
     said = {"beats": 0, "loses to": 0, "shown alone": 0, "no difference shown": 0, "tie": 0}
     for _ in range(30):
@@ -290,6 +295,7 @@ def test_what_a_family_can_show_is_computed_at_its_corrected_level(rng):
         assert table.loc[name, "detectable"] == pytest.approx(z * np.std(values - base, ddof=1) / 40**0.5)
 
 
+@pytest.mark.slow
 def test_a_verdict_says_what_the_numbers_say(movies, movies_cache):
     comparison = ragkit.compare(movies, ["dense", "colbert", "bm25"])
     small, large = verdicts(comparison)
@@ -297,6 +303,7 @@ def test_a_verdict_says_what_the_numbers_say(movies, movies_cache):
     assert re.match(r"bm25 loses to dense by 0\.\d+ nDCG@10 \(0\.\d+ to 0\.\d+\), p < 0\.001 .*; it takes", large)
 
 
+@pytest.mark.slow
 def test_one_system_alone_and_ties_everywhere_are_no_error(movies, movies_cache):
     alone = ragkit.compare(movies, ["dense"])
     assert verdicts(alone) == [] and "baseline" in tables.evidence(alone)
@@ -314,6 +321,7 @@ def test_runs_alone_need_no_engine_and_times_are_those_of_the_queries(movies, mo
     assert row["queries_per_s"] == pytest.approx(len(ms) / (ms.sum() / 1000))
 
 
+@pytest.mark.slow
 def test_a_shared_index_is_no_ones_cost_but_of_who_needs_all_of_it(movies, movies_cache):
     shared = ragkit.compare(movies, ["dense", "colbert", "dense+colbert"], separate=False).table().set_index("system")
     for column in ("index_s", "disk_bytes_per_document", "memory_bytes"):

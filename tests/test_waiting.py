@@ -57,6 +57,7 @@ def test_at_most_so_many_queries_are_timed_one_at_a_time_after_a_few_to_warm_up(
     assert [len(batch) for _, batch in asked] == [1] * (40 + WARM_UP) and (ms > 0).all()
 
 
+@pytest.mark.slow
 def test_the_time_with_encoding_is_that_of_encoding_and_search_of_the_same_query(movies, own_cache):
     comparison = ragkit.compare(movies, ["dense", "dense+oracle"])
     dense, oracle = comparison.systems
@@ -70,6 +71,7 @@ def test_the_time_with_encoding_is_that_of_encoding_and_search_of_the_same_query
     assert "with_encoding_ms" in tables.cost(comparison)
 
 
+@pytest.mark.slow
 def test_a_verdict_speaks_of_what_one_waits_for_and_keeps_the_engines_part_beside_it(movies, own_cache):
     comparison = ragkit.compare(movies, ["dense", "colbert"])
     waited, engine = (comparison.table()[column] for column in ("with_encoding_ms", "p50_ms"))
