@@ -47,6 +47,7 @@ def written(folder, capsys):
     return printed.out + printed.err + "".join(path.read_text("utf8") for path in folder.rglob("*.*"))
 
 
+@pytest.mark.slow
 def test_doctor_and_comparison_show_no_password(stub, secret, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     files = ["--json", str(out / "c.json"), "--html", str(out / "c.html")]

@@ -176,6 +176,7 @@ def test_json_to_standard_output_is_all_there_is(pets, capsys):
     assert not Path("-").exists()
 
 
+@pytest.mark.slow
 def test_json_on_standard_output_is_ascii_for_any_terminal(pets, tmp_path):
     command = [sys.executable, "-m", "ragkit", "search", str(pets), "fish", "--system", "dense+tokens", "--json", "-"]
     environment = os.environ | {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
@@ -354,6 +355,7 @@ def test_two_runs_of_one_name_are_refused(pets, a_run, monkeypatch, capsys):
     assert "another run is called 'x'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_run_is_exported_under_its_own_name(pets, a_run, tmp_path, capsys):
     arguments = ["compare", str(pets), "--systems", "dense,dense+tokens", "--export", str(tmp_path / "out")]
     assert main([*arguments, "--run", f"theirs={a_run}"]) == 0

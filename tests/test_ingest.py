@@ -167,6 +167,7 @@ def test_a_folder_whose_creation_was_interrupted_is_cleared_and_made(tmp_path, r
     assert len(list((tmp_path / "segments").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_an_index_continued_after_a_gap_answers_as_an_undisturbed_one(windows, whole, tmp_path, monkeypatch):
     """Power that fails can leave every other document of a batch, say: the gap is closed, and counts in no weight."""
     whole(PLAIN)
@@ -268,6 +269,7 @@ def test_a_folder_is_never_searched_with_another_models_vectors(tmp_path):
         build_index(dataset, {"colbert": encoder}, tmp_path / "kept")
 
 
+@pytest.mark.slow
 def test_the_time_to_index_is_told_only_of_what_was_indexed_now(windows, whole, tmp_path, monkeypatch):
     whole(PLAIN)
     few, begun, upsert = replace(windows, documents=windows.documents[:30]), [], EdgeIndex._upsert

@@ -83,6 +83,7 @@ def test_scifact_has_no_fault_and_its_long_documents_are_counted():
     )
 
 
+@pytest.mark.slow
 def test_of_cranfield_the_two_empty_documents_are_found_and_nothing_else(cranfield):
     inspection = ragkit.inspect(cranfield)
     assert [check.kind for check in inspection.findings] == ["empty"]
@@ -90,6 +91,7 @@ def test_of_cranfield_the_two_empty_documents_are_found_and_nothing_else(cranfie
     assert "1 judgment call one relevant" in inspection["empty"].what  # 995, for query 110 or another
 
 
+@pytest.mark.slow
 def test_the_readme_shows_what_is_found_in_cranfield(cranfield):
     readme = (ROOT / "README.md").read_text("utf8")
     assert f"`inspect cranfield` finds:\n\n```text\n{full(ragkit.inspect(cranfield))}\n```" in readme
@@ -295,6 +297,7 @@ def test_judgments_at_chance_that_no_shift_explains_are_found():
     assert check.found and "No shift of rows explains it" in check.what
 
 
+@pytest.mark.slow
 def test_neighbours_that_are_alike_do_not_hide_a_shift_in_cranfield(cranfield):
     check = judgments(moved(cranfield, "doc_id", 1))
     assert check.found and "names the document 1 row after the one that is meant" in check.what
@@ -484,6 +487,7 @@ def long_movies(tmp_path, movies):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_documents_count_by_their_best_passage(long_movies, movies, own_cache):
     cut = ragkit.load_beir(long_movies / "cut")
     assert cut.has_passages and set(cut.document_ids) == set(movies.documents["doc_id"])
@@ -514,6 +518,7 @@ def test_documents_count_by_their_best_passage(long_movies, movies, own_cache):
     assert comparison["dense"].cost.bytes_per_document == pytest.approx(4 * 384 * rows)
 
 
+@pytest.mark.slow
 def test_passages_bring_back_what_was_cut_off(long_movies, own_cache):
     whole, cut = (ragkit.load_beir(long_movies / name) for name in ("whole", "cut"))
     readers = load_readers(["dense", "colbert"])
@@ -606,6 +611,7 @@ def test_a_folder_that_nobody_judged_yet_is_inspected(capsys, tmp_path):
     assert "nothing is judged yet" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_three_lines_stand_above_a_comparison_and_all_is_in_its_files(capsys, tmp_path, own_cache, movies):
     page, result = tmp_path / "report.html", tmp_path / "result.json"
     assert main(["compare", "movies", "--systems", "dense,bm25", "--html", str(page), "--json", str(result)]) == 0

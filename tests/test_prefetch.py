@@ -567,6 +567,7 @@ def test_a_mirror_may_be_a_url_or_nothing(monkeypatch, tmp_path):
         assert in_mirror("embeddings/x.sqlite") is None
 
 
+@pytest.mark.slow
 def test_a_models_files_come_along_and_are_found_without_a_network(tmp_path, monkeypatch):
     """The hub's layout, with the embedded model's files: what is tested is where they are looked for."""
     monkeypatch.delenv("RAGKIT_MIRROR", raising=False)

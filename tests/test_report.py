@@ -126,6 +126,7 @@ class Page(HTMLParser):
             self.rows[-1][-1][0] += text.strip() + " " * bool(text.strip())
 
 
+@pytest.mark.slow
 def test_the_report_needs_nothing_but_itself(movies, comparison):
     page = render([(movies, comparison)])
     found = Page(page)
@@ -143,6 +144,7 @@ def test_a_report_of_five_systems_on_300_queries_and_of_the_movies_is_below_2_mb
     assert headings[0] == 1 and all(b - a <= 1 for a, b in zip(headings, headings[1:], strict=False))
 
 
+@pytest.mark.slow
 def test_a_collection_of_many_queries_is_cut_to_those_where_systems_disagree(large, large_page, monkeypatch):
     def shown(page):
         return [query["id"] for query in json.loads(re.search(r'id="data">(.*?)</script>', page)[1])[0]["queries"]]

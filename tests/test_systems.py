@@ -89,6 +89,7 @@ def of_each_side(index, encoders, text, count):
     return {doc_id for name, vector in vectors.items() for doc_id, _ in index.search(vector, name, count)}
 
 
+@pytest.mark.slow
 def test_a_hybrid_reranks_half_of_its_candidates_from_each_side_and_an_odd_depth_rounds_up(movies, movies_cache):
     encoders = ragkit.load_encoders(["dense", "bm25", "colbert"])
     index, _ = ragkit.build_index(movies, encoders)
@@ -103,6 +104,7 @@ def test_a_hybrid_reranks_half_of_its_candidates_from_each_side_and_an_odd_depth
                 assert found == [doc_id for doc_id in order if doc_id in candidates][:depth]
 
 
+@pytest.mark.slow
 def test_a_ranking_is_the_same_for_any_limit(movies, own_cache):
     encoders = ragkit.load_encoders(["dense", "bm25", "colbert"])
     index, _ = ragkit.build_index(movies, encoders)

@@ -164,6 +164,7 @@ def test_a_frame_is_held_to_the_same_rule_as_a_file():
     assert trec.order_notes(tied.assign(rank=[1, 2], score=[2.0, 1.0])) == ()
 
 
+@pytest.mark.slow
 def test_the_notes_on_a_runs_order_reach_the_comparison_and_the_command_line(movies, tmp_path, capsys, own_cache):
     best = movies.qrels.sort_values(["query_id", "relevance", "doc_id"], ascending=[True, False, False])
     rows = [(row.query_id, row.doc_id, rank, 1.0) for rank, row in enumerate(best.itertuples(), 1)]
