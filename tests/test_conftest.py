@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import LONGEST
+from ragkit.files import sha256, write_sums
 
 ROOT = Path(__file__).resolve().parent.parent
 READS_SCIFACT = """
@@ -37,6 +38,8 @@ def run_pytest(tmp_path):
     archives = json.loads((ROOT / "data" / "beir_archives.json").read_text("utf8"))
     archives["url"] = "http://127.0.0.1:9/{name}.zip"  # where nobody listens
     (tmp_path / "data" / "beir_archives.json").write_text(json.dumps(archives), "utf8")
+    names = ("beir/scifact.json", "beir_archives.json")
+    write_sums(tmp_path / "data", {name: sha256(tmp_path / "data" / name) for name in names})
 
     def run(*options, **env):
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("RAGKIT_", "PYTEST_"))}
