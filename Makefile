@@ -31,7 +31,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras demo test check lab refresh exercises results bench sums lock lint mutants clean
+.PHONY: help setup extras demo test check lab refresh exercises results bench sums lock lint mutants faults clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -45,6 +45,7 @@ help:
 	@echo "make bench    measure what docs/scale.md shows (about 25 minutes)"
 	@echo "make sums     data/SHA256SUMS, after a change in data/"
 	@echo "make mutants  small changes of the code that no test notices (an hour at most a call; docs/mutants.md)"
+	@echo "make faults   kills, damage, closed disks, broken servers; what came of each (40 minutes; docs/reliability.md)"
 	@echo "make lock     new versions    make lint     style, types, imports"
 
 setup: $(READY)
@@ -109,6 +110,10 @@ sums: $(READY)
 mutants: $(VENV)/.extras
 	RAGKIT_DATA="$(CURDIR)/data" timeout 3600 $(BIN)/mutmut run $(ONLY) || [ $$? = 124 ]
 	$(BIN)/mutmut results
+
+# AREAS=kills,servers runs some; the table is written by a whole run alone.
+faults: $(READY)
+	$(BIN)/python -m tests.faults $(if $(AREAS),--only $(AREAS),--render)
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --generate-hashes \

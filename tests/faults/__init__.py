@@ -1,0 +1,1 @@
+"""Faults injected from outside, an area a module: `make faults`, whose table is in docs/reliability.md."""

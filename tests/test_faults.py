@@ -1,0 +1,41 @@
+"""The runner of `make faults` notices what a trial can come to."""
+
+import pytest
+
+from ragkit import RagkitError
+from tests.faults import running
+from tests.faults.trials import CLEAR, SURVIVED, WRONG, ask, command_said
+
+
+@pytest.mark.slow
+def test_every_way_to_end_is_noticed():
+    found = {o.name: (o.outcome, o.how) for o in running.run("toy", seed=0, share=1, workers=1)}
+    assert {name: outcome for name, (outcome, _) in found.items()} == {
+        "refused": CLEAR,
+        "went on": SURVIVED,
+        "another exception": WRONG,
+        "in silence another result": WRONG,
+        "a dead process": WRONG,
+        "a hang": WRONG,
+        "went on after them": SURVIVED,
+    }
+    assert "KeyError" in found["another exception"][1]
+    assert "SIGABRT" in found["a dead process"][1]
+    assert "not done after 1 second" in found["a hang"][1]
+
+
+def test_a_message_may_not_hold_a_secret_or_control_characters():
+    def fail(message):
+        raise RagkitError(message)
+
+    assert ask(lambda: fail("well said")) == CLEAR
+    for bad in ("key-1", "bell \x07", "x" * 3000, " "):
+        with pytest.raises(AssertionError):
+            ask(lambda bad=bad: fail(bad), secrets=("key-1",))
+
+
+def test_a_command_ends_with_0_or_with_2_and_a_word():
+    assert (command_said(0, ""), command_said(2, "error: no such file")) == (SURVIVED, CLEAR)
+    for status, errors in ((1, "error: x"), (2, ""), (-7, ""), (2, "Traceback (most recent call last)\nerror: x")):
+        with pytest.raises(AssertionError):
+            command_said(status, errors)
