@@ -31,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except RagkitError as error:
-        print(f"ragkit: {error}", file=sys.stderr)
+        print(f"ragkit: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read what was printed, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 141
     except OSError as error:  # whatever no command expected of a disk or a network
-        print(f"ragkit: {_told(error)}", file=sys.stderr)
+        print(f"ragkit: error: {_told(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ragkit: interrupted; what was encoded so far is in the cache", file=sys.stderr)

@@ -284,10 +284,13 @@ def test_recreate_for_a_folder_is_refused(pets, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (PermissionError(errno.EACCES, "Permission denied", "/some/where"), "ragkit: /some/where: Permission denied"),
-        (OSError(errno.ENOSPC, "No space left on device"), "ragkit: [Errno 28] No space left on device"),
-        (ConnectionError("no\nroute"), "ragkit: no route"),
-        (TimeoutError(), "ragkit: TimeoutError"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/some/where"),
+            "ragkit: error: /some/where: Permission denied",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "ragkit: error: [Errno 28] No space left on device"),
+        (ConnectionError("no\nroute"), "ragkit: error: no route"),
+        (TimeoutError(), "ragkit: error: TimeoutError"),
     ],
 )
 def test_an_error_of_the_system_is_one_line_and_exit_code_two(error, told, monkeypatch, capsys):

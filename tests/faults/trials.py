@@ -1,11 +1,14 @@
 """What a trial is: one fault, injected into one piece of work, and how it is judged."""
 
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 from ragkit import RagkitError
+from ragkit.cli import main
 
 CLEAR, SURVIVED, WRONG = "clear error", "survived", "wrong"
 LONGEST = 2_000  # characters of a message; a server's answer or a file's line is cut long before
@@ -65,3 +68,18 @@ def command_said(status: int, errors: str, secrets: tuple[str, ...] = ()) -> str
     assert status == 2, f"status {status}: {errors[-300:]}"
     assert "error: " in errors, f"status 2 without a word of error: {errors[-300:]}"
     return CLEAR
+
+
+def command(arguments: Sequence[str], same: Callable[[str], bool] | None = None, secrets: tuple[str, ...] = ()) -> str:
+    """Run a command in this process and judge it as command_said does; `same` must hold of what it prints, if it ends
+    with 0.
+    """
+    out, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(errors):
+        try:
+            status = main(arguments)
+        except SystemExit as end:  # argparse's own refusals
+            status = int(end.code or 0)
+    outcome = command_said(status, errors.getvalue(), secrets)
+    assert outcome == CLEAR or same is None or same(out.getvalue()), f"another result: {out.getvalue()[:200]!r}"
+    return outcome
