@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ragkit.datasets import readers
 from ragkit.datasets.beir import content_sha256
+from ragkit.datasets.qrels import read_qrels
 from ragkit.paths import data_dir
 
 
@@ -19,7 +20,7 @@ def manifest(name: str, folder: Path) -> dict:
     queries = readers.read_queries(folder / "queries.jsonl")
     splits = {}
     for path in sorted((folder / "qrels").glob("*.tsv")):
-        qrels = readers.read_qrels(path)
+        qrels = read_qrels(path)
         sums = content_sha256(documents, queries, qrels)
         splits[path.stem] = {
             "queries": qrels["query_id"].nunique(),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ragkit import __version__, commands
-from ragkit.datasets.characters import checked_text
+from ragkit.datasets.contents import checked_text
 from ragkit.errors import RagkitError
 
 

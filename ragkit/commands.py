@@ -14,8 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ragkit.addresses import shown
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shown
 from ragkit.files import write_text
 
 STDOUT = Path("-")  # of --json: standard output in place of a file
@@ -37,11 +36,11 @@ def doctor(options: argparse.Namespace) -> int:
 
 def _to_search(options: argparse.Namespace):
     """Return the dataset; a whole folder is searched before anything in it is judged, too."""
-    from ragkit.datasets import layout
+    from ragkit.datasets import readers
     from ragkit.datasets.dataset import load_dataset
     from ragkit.datasets.importing import load_unjudged
 
-    if options.docs is None and layout.find(options.dataset, "corpus"):
+    if options.docs is None and readers.find(options.dataset, "corpus"):
         return load_unjudged(options.dataset)
     return load_dataset(options.dataset, options.docs, options.split)
 
@@ -74,31 +73,31 @@ def search(options: argparse.Namespace) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     """Print what is found in a dataset before anything is compared, and write it as JSON if asked."""
-    from ragkit.datasets import layout
+    from ragkit.datasets import readers
     from ragkit.datasets.dataset import load_dataset
     from ragkit.datasets.importing import load_unjudged
-    from ragkit.display.inspection import full
+    from ragkit.display.verdicts import inspection_in_full
     from ragkit.evaluation.inspecting import inspect
 
     _refuse_folders(options.json)
-    if layout.find(options.dataset, "corpus") and not layout.splits(options.dataset):
+    if readers.find(options.dataset, "corpus") and not readers.splits(options.dataset):
         dataset = load_unjudged(options.dataset)
     else:
         dataset = load_dataset(options.dataset, options.docs, options.split)
     inspection = inspect(dataset, options.vectors.split(","))
     if options.json:
         _write_json(options, inspection.to_dict())
-    print(full(inspection))
+    print(inspection_in_full(inspection))
     return 0
 
 
 def compare(options: argparse.Namespace) -> int:
     """Print systems side by side on a judged dataset, and write what was asked for."""
+    from ragkit.datasets import trec
     from ragkit.datasets.dataset import load_dataset
     from ragkit.datasets.fitting import Unanswerable
     from ragkit.display.report import render
     from ragkit.engines.opening import chosen_place
-    from ragkit.evaluation import exporting
     from ragkit.evaluation.comparing import compare
     from ragkit.evaluation.inspecting import corrected
     from ragkit.evaluation.systems import System
@@ -108,12 +107,12 @@ def compare(options: argparse.Namespace) -> int:
     chosen_place(options.where)
     runs = _named_runs(options.run, options.order)
     if options.export:
-        exporting.check_names([*(System.parse(text).name for text in systems), *runs])
+        trec.check_names([*(System.parse(text).name for text in systems), *runs])
     unanswerable: Unanswerable = "zero" if options.unanswerable == "zero" else "leave out"
     dataset = load_dataset(options.dataset, options.docs, options.split, unanswerable)
     if options.export:
         try:
-            exporting.check_ids(dataset, runs, options.export)
+            trec.check_all_ids(dataset, runs, options.export)
         except RagkitError as error:
             if not (options.json or options.html):
                 raise
@@ -126,7 +125,7 @@ def compare(options: argparse.Namespace) -> int:
     if options.html:
         writes.append(lambda: write_text(options.html, render([(dataset, comparison)]) + "\n"))
     if options.export:
-        writes.append(lambda: exporting.export(dataset, comparison, options.export))
+        writes.append(lambda: trec.export(dataset, {s.system: s.results for s in comparison.systems}, options.export))
     if options.json:
         writes.append(lambda: _write_json(options, comparison.to_dict()))
     failures = _failures(writes)
@@ -140,7 +139,7 @@ def compare(options: argparse.Namespace) -> int:
 
 def _inspected(dataset, systems: Sequence[str], source: str):
     """Print three lines of what is found in the dataset, before anything is encoded, and return all of it."""
-    from ragkit.display.inspection import short
+    from ragkit.display.verdicts import inspection_in_short
     from ragkit.evaluation.inspecting import inspect
     from ragkit.evaluation.systems import System, is_oracle
 
@@ -149,7 +148,7 @@ def _inspected(dataset, systems: Sequence[str], source: str):
     others = sum(not is_oracle(system.name) for system in parsed[1:])
     inspection = inspect(dataset, list(vectors), max(1, others))
     with suppress(OSError):  # whoever does not listen gets the files all the same
-        print(short(inspection, f"python -m ragkit inspect {source}") + "\n", flush=True)
+        print(inspection_in_short(inspection, f"python -m ragkit inspect {source}") + "\n", flush=True)
     return inspection
 
 
@@ -240,7 +239,7 @@ def import_(options: argparse.Namespace) -> int:
 def _cut(documents, size: int):
     """Return the documents as passages that both models read whole."""
     from ragkit.datasets.passages import cut
-    from ragkit.encoders.pieces import load_readers
+    from ragkit.encoders.variants import load_readers
 
     readers = load_readers(["dense", "colbert"])
     return cut(documents, size, readers["dense"], max(reader.markers for reader in readers.values()))

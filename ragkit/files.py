@@ -1,11 +1,13 @@
-"""Files: written whole or not at all, hashed, checked against a list of checksums, kept inside their folder."""
+"""Files and folders: written whole or not at all, hashed, checked against checksums, kept inside their folder."""
 
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ragkit.errors import RagkitError
@@ -41,6 +43,45 @@ def whole(path: str | Path) -> Iterator[Path]:
             os.replace(stage, path)
         finally:
             stage.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path, add: bool = False, advice: str = "choose another place") -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; what the block leaves in it is in `path` afterwards, or nothing is.
+
+    A folder that is there already must be empty, unless `add`: then it gets what it lacks. advice: what to do where it
+    cannot be written. The folder gets the mode that the umask gives, and missing ones above it are made. Raises
+    RagkitError if it cannot be written, or holds something that it should not.
+
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with whole_folder(f"{place}/new/folder") as stage:
+    ...         _ = (stage / "note.txt").write_text("done")
+    ...     Path(f"{place}/new/folder/note.txt").read_text()
+    'done'
+    """
+    path = expanded(path)
+    with saying(f"{path} cannot be written", advice):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stage = path.parent / f"{f'.{path.name}'[:50]}-{uuid.uuid4().hex[:8]}"
+        stage.mkdir()  # with the mode that the umask gives, which tempfile's have not
+        try:
+            yield stage
+            _put(stage, path, add)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def _put(stage: Path, path: Path, add: bool) -> None:
+    with suppress(OSError):
+        path.rmdir()  # if it is empty: Windows renames onto no folder at all
+    try:
+        stage.rename(path)
+    except OSError:
+        if not (add and path.is_dir()):
+            raise
+        for item in stage.iterdir():
+            if not (path / item.name).exists():
+                item.rename(path / item.name)
 
 
 def expanded(path: str | Path) -> Path:

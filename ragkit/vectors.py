@@ -10,7 +10,6 @@ from ragkit.errors import RagkitError
 # A multivector may hold this many floats a point (Qdrant refuses more).
 MAX_FLOATS_PER_POINT = 1_048_576
 
-
 # What the engine keeps of a number, in bits; "turbo8" is rotated and rounded, and what was uploaded is gone.
 DATATYPES = {"float32": 32, "float16": 16, "turbo8": 8}
 # Smaller copies beside what is kept, which a search reads first, in bits a number.

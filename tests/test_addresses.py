@@ -3,8 +3,8 @@
 import pytest
 
 from ragkit import RagkitError, VectorSpec, load_beir, open_index
-from ragkit.addresses import shown
 from ragkit.cli import main
+from ragkit.errors import shown
 from tests.stub_server import Answer, StubServer
 
 # As a careless person would write it, and as one should.

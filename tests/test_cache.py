@@ -17,7 +17,7 @@ import pytest
 
 import ragkit
 from ragkit import RagkitError
-from ragkit.encoders import _sqlite, embedded
+from ragkit.encoders import embedded, embedding_cache
 from ragkit.encoders.embedding_cache import EmbeddingCache, _Row
 from ragkit.encoders.encoder import Encoder
 
@@ -361,13 +361,13 @@ def test_only_a_file_that_is_no_database_is_to_be_deleted(tmp_path):
 
 def test_an_error_without_a_code_is_no_reason_to_delete_or_rebuild():
     for error in (sqlite3.ProgrammingError("closed"), sqlite3.InterfaceError("odd")):
-        assert _sqlite.cause(error) == 0
-        text = str(_sqlite.told("The cache", error))
+        assert embedding_cache._cause(error) == 0
+        text = str(embedding_cache._unusable("The cache", error))
         assert text.startswith("The cache cannot be used (") and "Is its disk full" in text and "elete" not in text
 
 
 def test_a_cache_that_another_process_holds_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(_sqlite, "_WAIT_FOR_WRITER_S", 0.05)
+    monkeypatch.setattr(embedding_cache, "_WAIT_FOR_WRITER_S", 0.05)
     store = filled(tmp_path / "c.sqlite")
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -382,12 +382,12 @@ def test_a_cache_that_another_process_holds_says_so(tmp_path, monkeypatch):
 def test_a_full_disk_says_so_and_loses_nothing(tmp_path, monkeypatch):
     store = filled(tmp_path / "c.sqlite")
 
-    def on_a_small_disk(*arguments, connect=_sqlite.connect):
+    def on_a_small_disk(*arguments, connect=embedding_cache._connect):
         db = connect(*arguments)
         db.execute("PRAGMA max_page_count = 1")  # as many as there are, at least
         return db
 
-    monkeypatch.setattr(_sqlite, "connect", on_a_small_disk)
+    monkeypatch.setattr(embedding_cache, "_connect", on_a_small_disk)
     with pytest.raises(RagkitError, match="full.*Make room on its disk") as error:
         store.put([f"text {i}" for i in range(99)], [array(i) for i in range(99)])
     assert "elete" not in str(error.value)

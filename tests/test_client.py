@@ -14,8 +14,7 @@ from qdrant_client import models
 
 import ragkit
 from ragkit import Prefetch, RagkitError, ServerOptions, Storage, VectorSpec, open_index
-from ragkit.engines._connection import Retries
-from ragkit.engines._requests import point_bytes, shortened
+from ragkit.engines._connection import Retries, point_bytes, shortened
 from ragkit.engines.index import Fusion
 from ragkit.vectors import Sparse
 from tests.stub_server import Answer, Cut, Stall, StubServer

@@ -15,17 +15,25 @@ import ragkit
 from ragkit import Dataset, load_encoder
 from ragkit.cli import main
 from ragkit.datasets import passages
-from ragkit.datasets.inspecting import documents_as_queries, duplicates, empty, form, similar_ids
-from ragkit.datasets.legibility import Reading, language, truncation
-from ragkit.datasets.pieces import Piece
+from ragkit.datasets.inspecting import (
+    Reading,
+    documents_as_queries,
+    duplicates,
+    empty,
+    form,
+    language,
+    similar_ids,
+    truncation,
+)
+from ragkit.datasets.passages import Piece
 from ragkit.display import tables
-from ragkit.display.inspection import full, short
 from ragkit.display.report import render
+from ragkit.display.verdicts import inspection_in_full, inspection_in_short
 from ragkit.encoders import embedded
-from ragkit.encoders.pieces import ModelReader, load_readers
+from ragkit.encoders.encoder import ModelReader
+from ragkit.encoders.variants import load_readers
 from ragkit.evaluation.agreement import agreement
-from ragkit.evaluation.inspecting import corrected, judgments
-from ragkit.evaluation.power import SPREADS, estimated
+from ragkit.evaluation.inspecting import SPREADS, corrected, estimated, judgments
 from ragkit.evaluation.retriever import Retriever
 from ragkit.evaluation.statistics import detectable
 from ragkit.evaluation.systems import System
@@ -94,7 +102,7 @@ def test_of_cranfield_the_two_empty_documents_are_found_and_nothing_else(cranfie
 @pytest.mark.slow
 def test_the_readme_shows_what_is_found_in_cranfield(cranfield):
     readme = (ROOT / "README.md").read_text("utf8")
-    assert f"`inspect cranfield` finds:\n\n```text\n{full(ragkit.inspect(cranfield))}\n```" in readme
+    assert f"`inspect cranfield` finds:\n\n```text\n{inspection_in_full(ragkit.inspect(cranfield))}\n```" in readme
 
 
 # Language and vocabulary.
@@ -629,7 +637,7 @@ def test_a_fault_is_marked_in_the_three_lines_and_told_in_the_report(movies):
     documents = movies.documents.assign(text=[*movies.documents["text"][:-1], ""])
     dataset = replace(movies, documents=documents)
     inspection = ragkit.inspect(dataset, ["dense"])
-    lines = short(inspection, "python -m ragkit inspect here").splitlines()
+    lines = inspection_in_short(inspection, "python -m ragkit inspect here").splitlines()
     assert lines[1].startswith("! Judgments: 1 of 20 documents have no text")
     assert lines[1].endswith("More: python -m ragkit inspect here") and "More" not in lines[0]
     comparison = replace(ragkit.compare(dataset, ["dense", "bm25"], where=":memory:"), inspection=inspection)
@@ -661,4 +669,4 @@ def test_all_pairs_of_vectors_have_readers():
 
 
 def test_the_printed_form_is_not_wider_than_a_terminal(movies):
-    assert max(map(len, full(ragkit.inspect(movies, ["bm25"])).splitlines())) <= 116
+    assert max(map(len, inspection_in_full(ragkit.inspect(movies, ["bm25"])).splitlines())) <= 116

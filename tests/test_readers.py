@@ -13,10 +13,9 @@ import pytest
 import ragkit
 from ragkit import RagkitError
 from ragkit.cli import main
-from ragkit.datasets import layout, readers
-from ragkit.datasets.characters import checked_id, checked_text
-from ragkit.datasets.contents import read_lines, read_text
-from ragkit.datasets.judgment_columns import LARGEST_GRADE, grade
+from ragkit.datasets import readers
+from ragkit.datasets.contents import checked_id, checked_text, read_lines, read_text
+from ragkit.datasets.qrels import LARGEST_GRADE, grade, read_judgments, read_qrels
 from ragkit.encoders.bm25 import Bm25Encoder
 
 TEXTS = ["The cat sat on the warm mat.", "Solar panels make electricity.", "Glaciers move slowly."]
@@ -28,7 +27,7 @@ HALF = '"\\ud83d"'  # half an emoji, as JSON spells it
 
 
 def judged(path):
-    return set(readers.read_qrels(path).itertuples(index=False, name=None))
+    return set(read_qrels(path).itertuples(index=False, name=None))
 
 
 def written(folder, name, content, encoding="utf8"):
@@ -59,7 +58,7 @@ SHAPES = {
 def test_judgments_are_read_by_their_columns_names_in_any_order(shape, tmp_path):
     header, row = SHAPES[shape]
     lines = header + row.format(q="q1", d="d7", r=1) + row.format(q="q2", d="d0", r=0)
-    qrels, notes = readers.read_judgments(written(tmp_path, "test.tsv", lines))
+    qrels, notes = read_judgments(written(tmp_path, "test.tsv", lines))
     assert qrels.values.tolist() == [["q1", "d7", 1], ["q2", "d0", 0]]
     beside = ["qrels test.tsv: the column 'query' was not read"] if shape == "a text beside the ids" else []
     assert notes == beside  # an iteration and an index are understood, and no news
@@ -112,7 +111,7 @@ def test_columns_that_are_not_understood_are_named_in_a_note(write_collection):
 def test_a_header_or_judgment_that_is_not_understood_is_refused_and_never_dropped(lines, message, tmp_path):
     path = written(tmp_path, "test.tsv", "\n".join(lines))
     with pytest.raises(RagkitError, match=f"test.tsv.*{message}"):
-        readers.read_qrels(path)
+        read_qrels(path)
 
 
 def test_trecs_iterations_are_no_index(tmp_path):
@@ -130,20 +129,20 @@ def test_judgments_in_another_encoding_are_read_by_their_mark_or_refused(tmp_pat
     for marked in ("utf-16", "utf-8-sig", "utf-32"):
         assert judged(written(tmp_path, marked, lines, marked)) == {("früh", "d", 1)}
     with pytest.raises(RagkitError, match="test.tsv, line 2: byte 0xfc is not utf-8.*Save the file as UTF-8"):
-        readers.read_qrels(written(tmp_path, "test.tsv", lines, "latin-1"))
+        read_qrels(written(tmp_path, "test.tsv", lines, "latin-1"))
     with pytest.raises(RagkitError, match="test.tsv, line 1: a NUL character.*UTF-16"):
-        readers.read_qrels(written(tmp_path, "test.tsv", lines, "utf-16-le"))
+        read_qrels(written(tmp_path, "test.tsv", lines, "utf-16-le"))
 
 
 def test_the_largest_grade_is_one_that_measures_can_bear(tmp_path):
     top = f"q\td\t{LARGEST_GRADE}\nq\te\t-{LARGEST_GRADE}\n"
-    qrels = readers.read_qrels(written(tmp_path, "a", top))
+    qrels = read_qrels(written(tmp_path, "a", top))
     assert qrels["relevance"].tolist() == [10**6, -(10**6)]
     results = pd.DataFrame({"query_id": ["q"], "doc_id": ["d"], "score": [1.0]})
     assert ragkit.per_query(results, qrels)["nDCG@10"].item() == 1.0
     for large in (LARGEST_GRADE + 1, 5 * 10**8, 2**31 - 1, -(2**31), 10**400, "9" * 5000):
         with pytest.raises(RagkitError, match="line 2: the score is .*the largest grade is 1,000,000"):
-            readers.read_qrels(written(tmp_path, "b", f"q\td\t1\nq\te\t{large}\n"))
+            read_qrels(written(tmp_path, "b", f"q\td\t1\nq\te\t{large}\n"))
     with pytest.raises(RagkitError, match="somewhere: the score is True"):
         grade(True, "somewhere")
 
@@ -268,7 +267,7 @@ def test_corpus_queries_and_qrels_are_read_in_every_format(end, tmp_path):
     assert dataset.queries[["query_id", "text"]].values.tolist() == [["1", "eins"], ["2", "zwei"]]
     assert dataset.qrels.values.tolist() == [["1", "a", 1], ["2", "b", 0]] and dataset.notes == ()
     assert ragkit.load_unjudged(tmp_path / "c").queries["query_id"].tolist() == ["1", "2"]
-    assert [path.name for path in layout.files(tmp_path / "c")] == [name.split("/")[-1] + end for name in tables()]
+    assert [path.name for path in readers.files(tmp_path / "c")] == [name.split("/")[-1] + end for name in tables()]
 
 
 def parquet(table, path):
@@ -291,7 +290,7 @@ def parquet(table, path):
 def test_parquet_judgments_are_held_to_the_same_rules(qrels, message, tmp_path):
     parquet(pd.DataFrame(qrels), tmp_path / "test.parquet")
     with pytest.raises(RagkitError, match=f"test.parquet.*{message}"):
-        readers.read_qrels(tmp_path / "test.parquet")
+        read_qrels(tmp_path / "test.parquet")
 
 
 def test_whole_floats_and_integers_are_grades_and_ids_in_parquet(tmp_path):
@@ -377,7 +376,7 @@ def test_what_is_no_text_is_told_by_its_first_bytes(content, message, wrapped, t
         message = "a ZIP archive or office file"
     name, content = ("x.tsv.gz", gzip.compress(content)) if wrapped else ("x.tsv", content)
     path = written(tmp_path, name, content)
-    for read in (readers.read_qrels, readers.read_corpus, ragkit.datasets.importing.read_documents):
+    for read in (read_qrels, readers.read_corpus, ragkit.datasets.importing.read_documents):
         with pytest.raises(RagkitError, match=message) as caught:
             read(path)
         assert "cp1252" not in str(caught.value) and name in str(caught.value)
@@ -409,17 +408,17 @@ def test_ids_longer_than_csvs_limit_are_read(tmp_path):
     long = "d" * 200_000
     assert judged(written(tmp_path, "a", f"qid\tdocno\trel\nq\t{long}\t1\n")) == {("q", long, 1)}
     with pytest.raises(RagkitError, match="line 2: cannot be read .field larger"):
-        readers.read_qrels(written(tmp_path, "b", f'"qid"\t"docno"\t"rel"\nq\t"{long}"\t1\n'))
+        read_qrels(written(tmp_path, "b", f'"qid"\t"docno"\t"rel"\nq\t"{long}"\t1\n'))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 def test_pipes_devices_and_folders_are_refused_before_they_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero", "/dev/null"):
-        for read in (read_text, readers.read_corpus, readers.read_qrels, ragkit.datasets.importing.read_documents):
+        for read in (read_text, readers.read_corpus, read_qrels, ragkit.datasets.importing.read_documents):
             with pytest.raises(RagkitError, match="a pipe or a device, not a regular file"):
                 read(path)
     with pytest.raises(RagkitError, match="is a folder; expected a file"):
-        readers.read_qrels(tmp_path)
+        read_qrels(tmp_path)
     with pytest.raises(RagkitError, match="No file 'a.x00b'"):
         read_text("a\0b")

@@ -13,7 +13,7 @@ from PIL import Image
 
 import ragkit
 from ragkit.datasets.dataset import Dataset
-from ragkit.display import canvas, plots, tables
+from ragkit.display import plots, tables
 from ragkit.display.report import render
 from ragkit.display.verdicts import verdicts
 from ragkit.evaluation.comparison import Comparison, Cost, system_result
@@ -194,9 +194,9 @@ def test_the_report_names_the_family_of_its_p_and_whose_intervals_it_shows(large
 
 
 def test_a_system_has_one_colour_everywhere(large, large_page):
-    assert len(set(canvas.COLOURS.values())) == len(canvas.COLOURS)
-    looks = {(plots.colour(name), plots.marker(name)) for name in canvas.COLOURS}
-    assert len({marker for _, marker in looks}) == len(canvas.COLOURS)
+    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
+    looks = {(plots.colour(name), plots.marker(name)) for name in plots.COLOURS}
+    assert len({marker for _, marker in looks}) == len(plots.COLOURS)
     assert plots.colour("somebody's run") == plots.colour("somebody's run")
     assert set(Page(large_page).styles) == {f"color:{plots.colour(name)}" for name in FIVE}
     _, many = large

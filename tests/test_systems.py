@@ -18,7 +18,7 @@ from ragkit.engines.index import Fusion, Prefetch
 from ragkit.engines.opening import open_index
 from ragkit.evaluation import statistics
 from ragkit.evaluation.comparison import Comparison, SystemResult
-from ragkit.evaluation.rescoring import oracle
+from ragkit.evaluation.retriever import oracle
 from ragkit.vectors import VectorSpec
 
 # Words that no stemmer changes and no stop list holds, so that the test needs no tokenizer of its own.

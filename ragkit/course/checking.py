@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ragkit.course import checks_basics, checks_compare, checks_cost, checks_own
+from ragkit.course import checks_basics, checks_compare, checks_practice
 from ragkit.course.answers import NotYet
 from ragkit.errors import RagkitError
 
-CHECKS = {**checks_basics.CHECKS, **checks_compare.CHECKS, **checks_cost.CHECKS, **checks_own.CHECKS}
+CHECKS = {**checks_basics.CHECKS, **checks_compare.CHECKS, **checks_practice.CHECKS}
 
 
 @dataclass(frozen=True, repr=False)

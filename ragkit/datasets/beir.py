@@ -1,22 +1,41 @@
-"""BEIR collections: where they come from, what their files may look like, and whether they are intact."""
+"""BEIR collections: where they come from, fetched and unpacked whole or not at all, and whether they are intact."""
 
 import hashlib
+import lzma
 import os
+import shutil
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+import pooch
+import requests
 
-from ragkit.addresses import shown
-from ragkit.datasets import layout
-from ragkit.datasets._archives import Unreachable, download, staged, unzip
+from ragkit.datasets import readers
 from ragkit.datasets.catalogue import Known, catalogue, lookup
-from ragkit.datasets.readers import read_corpus, read_qrels, read_queries
-from ragkit.errors import RagkitError
-from ragkit.files import saying
+from ragkit.datasets.qrels import read_qrels
+from ragkit.datasets.readers import read_corpus, read_queries
+from ragkit.errors import RagkitError, shown
+from ragkit.files import new_mode, saying, whole_folder
 from ragkit.paths import cache_dir, mirror_address, mirror_folder
+
+# What zipfile raises for bytes that are no archive, or one that was damaged, is encrypted or packed in another way.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+)
+_ELSEWHERE = "make room, or set RAGKIT_CACHE to a folder that can be written to"
 
 
 def locate(source: str | Path) -> tuple[Path, str, dict | None]:
@@ -25,7 +44,7 @@ def locate(source: str | Path) -> tuple[Path, str, dict | None]:
     A path to a folder is used as it is. A name is looked for in the cache, then in `RAGKIT_MIRROR`
     (a folder or URL laid out as `beir/<name>/…` or `beir/<name>.zip`), then at BEIR's own address.
     """
-    if layout.find(source, "corpus"):
+    if readers.find(source, "corpus"):
         return Path(source), Path(source).resolve().name, None
     known = lookup(str(source))
     if known is None:
@@ -70,8 +89,8 @@ def _fetch(known: Known) -> Path:
     if known.url is None:
         raise RagkitError(f"{known.name} is not {where}, and BEIR has no archive of it: {advice}.")
     try:
-        archive = download(known.url, f"md5:{known.md5}", cache_dir() / "downloads")
-    except Unreachable as error:
+        archive = _download(known.url, f"md5:{known.md5}", cache_dir() / "downloads")
+    except _Unreachable as error:
         raise RagkitError(
             f"{known.name} is not {where}, and {known.url} did not give it ({error}). Connect once, or "
             f"{advice} or beir/{known.archive}.zip."
@@ -90,27 +109,27 @@ def _from_address(mirror: str, known: Known) -> Path | None:
             ),
             tempfile.TemporaryDirectory(prefix=".download-", dir=cache_dir()) as folder,
         ):
-            return _unpacked(download(url, None, Path(folder)), known, url)
-    except Unreachable:
+            return _unpacked(_download(url, None, Path(folder)), known, url)
+    except _Unreachable:
         pass  # the mirror may hold the files instead of the archive
     cached = cache_dir() / "beir" / known.name
     names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in known.splits)]
     url = f"{mirror}/beir/{known.name}"
     try:
-        with staged(cached) as stage, _given_by(url, stage):
+        with whole_folder(cached, True, _ELSEWHERE) as stage, _given_by(url, stage):
             for name in names:
-                download(f"{url}/{name}", None, (stage / name).parent)
+                _download(f"{url}/{name}", None, (stage / name).parent)
             _verify(stage, known)
         return cached
-    except Unreachable:
+    except _Unreachable:
         return None
 
 
 def _unpacked(archive: Path, known: Known, source: str | None = None) -> Path:
     """Unpack an archive to the cache and return the collection's folder there; source: where the archive is from."""
     target = cache_dir() / "beir" / known.archive  # of CQADupStack, all forums
-    with staged(target) as stage, _given_by(source or str(archive), stage, archive):
-        unzip(archive, stage)
+    with whole_folder(target, True, _ELSEWHERE) as stage, _given_by(source or str(archive), stage, archive):
+        _unzip(archive, stage)
         _verify(stage / known.name.removeprefix(known.archive).lstrip("/"), known)
     return cache_dir() / "beir" / known.name
 
@@ -178,3 +197,67 @@ def _difference(
                 f"{digest[:12]}…)"
             )
     return None
+
+
+class _Unreachable(Exception):
+    """An address did not give a file."""
+
+
+def _download(url: str, known_hash: str | None, folder: Path) -> Path:
+    """Return the file of an address, fetched to a folder; known_hash: as pooch takes it, such as "md5:…".
+
+    A file that is in the folder is taken if it has that hash. Raises _Unreachable if there is no such file, or another.
+    """
+    pooch.get_logger().setLevel("WARNING")
+    name, bar = url.rsplit("/", 1)[1], not os.environ.get("TQDM_DISABLE")
+    with saying(f"{shown(url)} cannot be kept in {folder}", _ELSEWHERE):
+        try:
+            # pooch writes to a temporary file, checks the hash, then renames.
+            path = Path(pooch.retrieve(url, known_hash, fname=name, path=folder, progressbar=bar))
+        except (requests.RequestException, ValueError) as error:
+            raise _Unreachable(type(error).__name__) from error
+        path.chmod(new_mode())
+    return path
+
+
+def _unzip(archive: Path, stage: Path) -> None:
+    """Unpack a BEIR archive, its files in one folder, at the top, or in a folder a part, to an empty folder.
+
+    Raises RagkitError if the archive cannot be read, holds no corpus.jsonl, or has a member that would
+    be written outside its folder.
+    """
+    try:
+        with saying(f"{archive} cannot be unpacked", _ELSEWHERE), zipfile.ZipFile(archive) as zipped:
+            members = zipped.infolist()
+            for member in members:
+                name = member.filename
+                if not (stage / name).resolve().is_relative_to(stage.resolve()) or "\\" in name:
+                    raise RagkitError(f"{archive}: member {name!r} would be written outside its folder; refused.")
+            need, free = sum(member.file_size for member in members), shutil.disk_usage(stage).free
+            if need > free:
+                raise RagkitError(f"{archive} unpacks to {need / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free.")
+            if any(member.flag_bits & 1 for member in members):
+                raise RagkitError(f"{archive} is encrypted. Unpack it yourself, and name the folder instead.")
+            zipped.extractall(stage)
+    except RagkitError:
+        raise
+    except _UNREADABLE as error:
+        raise RagkitError(
+            f"{archive}: not a readable zip archive ({error or type(error).__name__}){_beginning(archive)}. "
+            "Delete it, or put a good one in its place, and try again."
+        ) from error
+    parts = [path.parent for path in sorted(stage.rglob("corpus.jsonl"))]
+    if not parts:
+        raise RagkitError(f"{archive}: no corpus.jsonl in it, so it is not a BEIR collection.")
+    # Of several parts, each keeps its folder. What is in the archive's own folder goes to the top.
+    top = parts[0] if len(parts) == 1 else parts[0].parent
+    if top != stage:
+        for item in list(top.iterdir()):
+            item.rename(stage / item.name)
+
+
+def _beginning(path: Path) -> str:
+    """Say what a file looks like that is not what was expected, if that can be told from its first bytes."""
+    with open(path, "rb") as file:
+        start = file.read(200).lstrip().lower()
+    return "; it is an HTML page" if start.startswith((b"<!doctype html", b"<html")) else ""

@@ -2,15 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from ragkit.datasets import beir, fitting, frames, irds, layout, passages, readers
-from ragkit.datasets.fitting import Unanswerable
+from ragkit.datasets import beir, fitting, irds, passages, readers
+from ragkit.datasets.fitting import Unanswerable, fit
+from ragkit.datasets.qrels import judgments_of, read_qrels
+from ragkit.datasets.records import Records, of_frame, read_jsonl
 from ragkit.errors import RagkitError, shorten
 from ragkit.html_table import html_table
 from ragkit.paths import shipped
@@ -61,7 +64,7 @@ class Dataset:
         """
         if not isinstance(name, str) or not name.strip() or any(c in "/\\" or not c.isprintable() for c in name):
             raise RagkitError(f"name: expected a text without slashes and line breaks, such as 'pets'; got {name!r}.")
-        texts, evaluated, judged, notes = frames.read(documents, queries, qrels)
+        texts, evaluated, judged, notes = _of_frames(documents, queries, qrels)
         return cls(name, texts, evaluated, judged, with_titles, (*notes, *_empty(texts)))
 
     def __eq__(self, other: object) -> bool:
@@ -130,7 +133,7 @@ def load_movies() -> Dataset:
     >>> len(movies.documents), len(movies.queries), len(movies.qrels)
     (20, 40, 800)
     """
-    rows = readers.read_jsonl(shipped("movies.jsonl"))
+    rows = read_jsonl(shipped("movies.jsonl"))
     documents = pd.DataFrame(
         {
             "doc_id": [str(film["id"]) for _, film in rows],
@@ -139,7 +142,7 @@ def load_movies() -> Dataset:
         }
     )
     queries = readers.read_queries(shipped("movies_queries.jsonl"))
-    qrels = readers.read_qrels(shipped("movies_qrels.tsv"))
+    qrels = read_qrels(shipped("movies_qrels.tsv"))
     return Dataset("movies", documents, queries, qrels, with_titles=False)
 
 
@@ -163,7 +166,7 @@ def load_beir(
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
     """
     folder, name, manifest = beir.locate(os.path.expanduser(source))
-    found = layout.read(folder, split)
+    found = readers.read_folder(folder, split)
     documents, all_queries, qrels, notes = found.documents, found.queries, found.qrels, list(found.notes)
     if manifest:
         beir.check(manifest, folder, documents, all_queries, qrels, split)
@@ -263,3 +266,63 @@ def _first(frame: pd.DataFrame, id_name: str, *texts: str) -> str:
     row = frame.iloc[0]
     words = " – ".join(text for text in (" ".join(str(row[name]).split()) for name in texts) if text)
     return f"such as {row[id_name]}: {shorten(words, 90)}"
+
+
+def _of_frames(
+    documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return documents, queries and qrels as Dataset has them, and notes on what was left out.
+
+    documents: doc_id, text and perhaps title and document (what it is a passage of); queries: query_id, text and
+    perhaps kind; qrels: query_id, doc_id, relevance. Raises RagkitError, naming the row, for what is refused in a
+    file, and for a value that is missing; for a judged query that is empty, and for judgments none of which is of these
+    queries and documents (see fit).
+    """
+    given = _as_in_a_file(_complete(documents, "documents", ["doc_id", "text"], ["title", "document"]))
+    asked = _as_in_a_file(_complete(queries, "queries", ["query_id", "text"], ["kind"]))
+    questions = readers.texts_of(asked, "query_id")[["query_id", "text", "kind"]]
+    judged = judgments_of(_complete(qrels, "qrels", ["query_id", "doc_id", "relevance"]))
+    texts, cut = passages.settle(readers.documents_of(readers.texts_of(given, "doc_id")), judged)
+    evaluated, judged, notes = fit(passages.whole(texts), questions, judged, "qrels")
+    notes = cut + notes
+    blank = evaluated.loc[evaluated["text"].str.strip() == "", "query_id"]
+    if not blank.empty:
+        raise RagkitError(f"queries: the query {blank.iloc[0]!r} is empty, but judged; give it its text.")
+    left = len(questions) - len(evaluated)
+    notes += [f"{left:,} queries have no judgment and were left out"] * bool(left)
+    return texts, evaluated, judged, notes
+
+
+def _as_in_a_file(found: Records) -> Records:
+    """Return rows that have their further fields where a file has them."""
+    return replace(found, rows=[(number, {**row, "metadata": row}) for number, row in found.rows])
+
+
+def _complete(frame: pd.DataFrame, name: str, columns: Sequence[str], optional: Sequence[str] = ()) -> Records:
+    """Return the rows of a frame with these columns alone, in which no value is missing."""
+    expected = ", ".join(columns) + (f" and perhaps {', '.join(optional)}" if optional else "")
+    if not isinstance(frame, pd.DataFrame):
+        raise RagkitError(f"{name}: expected a DataFrame with the columns {expected}; got {type(frame).__name__}.")
+    there = ", ".join(map(str, frame.columns)) or "none"
+    if not set(columns) <= set(frame.columns):
+        lacking = ", ".join(column for column in columns if column not in frame.columns)
+        raise RagkitError(f"{name}: no column {lacking}; expected {expected}, and there are: {there}.")
+    if not frame.columns.is_unique:
+        raise RagkitError(f"{name}: two columns have the same name; there are: {there}.")
+    if frame.empty:
+        raise RagkitError(f"{name}: the DataFrame is empty.")
+    wanted = [column for column in (*columns, *optional) if column in frame.columns]
+    found = of_frame(frame[wanted].reset_index(drop=True), name)
+    rows: list[tuple[int, Mapping[str, Any]]] = [
+        (number, {column: _own(value) for column, value in row.items()}) for number, row in found.rows
+    ]
+    for number, row in rows:
+        for column, value in row.items():
+            if value is None:
+                raise RagkitError(f"{found.where(number)}: {column} is missing; fill it in, or drop the row.")
+    return replace(found, rows=rows)
+
+
+def _own(value: Any) -> Any:
+    """Return a value of NumPy's as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value

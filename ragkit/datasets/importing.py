@@ -3,20 +3,18 @@
 import json
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ragkit.datasets import layout, readers
-from ragkit.datasets.characters import checked_id, checked_text
-from ragkit.datasets.contents import is_parquet, read_text
+from ragkit.datasets import readers
+from ragkit.datasets.contents import checked_id, checked_text, is_parquet, read_text
 from ragkit.datasets.dataset import Dataset
 from ragkit.datasets.records import Records, is_jsonl, of_frame, read_delimited, read_records
 from ragkit.errors import RagkitError, shorten
-from ragkit.files import expanded
+from ragkit.files import expanded, whole_folder
 
 SUFFIXES = (".txt", ".md")
 
@@ -38,6 +36,7 @@ def import_dataset(
     and once there are queries and judgments load_beir does. Returns the folder.
     Raises RagkitError as read_documents does, and if `to` is there already or cannot be written.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = Path(folder, "faq.csv").write_text("id,answer\\na,Yes\\nb,No\\n", "utf8")
     ...     made = import_dataset(f"{folder}/faq.csv", f"{folder}/faq", text="answer", id="id")
@@ -106,23 +105,14 @@ def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
     checked_text(os.fspath(to), "the name of the folder to make")
     if to.exists() and not (to.is_dir() and not any(to.iterdir())):
         raise RagkitError(f"{to} is there already and is left as it is; name another folder, or delete that one.")
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as stage:
-            folder = Path(stage) / "collection"  # mkdtemp's own folder is closed to others, and would stay so
-            folder.mkdir()
-            with open(folder / "corpus.jsonl", "w", encoding="utf8", newline="\n") as file:
-                for row in documents.itertuples():
-                    document = {"_id": row.doc_id, "title": row.title, "text": row.text}
-                    if getattr(row, "document", row.doc_id) != row.doc_id:
-                        document["metadata"] = {"document": row.document}
-                    file.write(json.dumps(document, ensure_ascii=False) + "\n")
-            (folder / "queries.jsonl").touch()
-            if to.exists():
-                to.rmdir()  # empty; Windows renames onto no folder at all
-            folder.rename(to)
-    except (OSError, UnicodeEncodeError) as error:  # a table made by hand can hold what UTF-8 cannot
-        raise RagkitError(f"{to} cannot be written ({error}); choose another place.") from error
+    with whole_folder(to) as folder:
+        with open(folder / "corpus.jsonl", "w", encoding="utf8", newline="\n") as file:
+            for row in documents.itertuples():
+                document = {"_id": row.doc_id, "title": row.title, "text": row.text}
+                if getattr(row, "document", row.doc_id) != row.doc_id:
+                    document["metadata"] = {"document": row.document}
+                file.write(json.dumps(document, ensure_ascii=False) + "\n")
+        (folder / "queries.jsonl").touch()
     return to
 
 
@@ -134,7 +124,7 @@ def load_unjudged(folder: str | Path) -> Dataset:
     """
     folder = expanded(folder)
     name = checked_text(folder.resolve().name, f"the name of the folder {str(folder)!r}")
-    corpora, asked = layout.find(folder, "corpus"), layout.find(folder, "queries")
+    corpora, asked = readers.find(folder, "corpus"), readers.find(folder, "queries")
     if not corpora:
         raise RagkitError(f"No file {folder / 'corpus.jsonl'}; expected a folder with BEIR's layout.")
     documents = readers.read_corpus(corpora[0])

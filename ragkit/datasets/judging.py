@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ragkit.datasets.characters import checked_id, checked_text
-from ragkit.datasets.judgment_columns import grade
+from ragkit.datasets.contents import checked_id, checked_text
+from ragkit.datasets.qrels import grade
 from ragkit.errors import RagkitError, shorten
 from ragkit.files import expanded, write_text
 

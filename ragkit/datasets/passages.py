@@ -1,14 +1,39 @@
-"""Long documents as overlapping passages that know their document, and which of the two is judged."""
+"""Long documents as overlapping passages that know their document, by a tokenizer, and which of the two is judged."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 
-from ragkit.datasets.pieces import Piece, TextReader
 from ragkit.errors import RagkitError
 
 _LEAST = 16  # tokens of a passage
+
+
+class Piece(NamedTuple):
+    """One piece of a text: text[start:end], in the word of that number; known: whether it is not [UNK]."""
+
+    start: int
+    end: int
+    word: int
+    known: bool
+
+
+class TextReader(Protocol):
+    """The tokenizer of a model; ragkit.encoders.encoder.ModelReader says what each attribute is."""
+
+    model: str
+    limit: int
+    markers: int
+    english: bool
+
+    @property
+    def vocabulary(self) -> str: ...
+
+    def lengths(self, texts: Sequence[str]) -> list[int]: ...
+
+    def pieces(self, texts: Sequence[str]) -> list[list[Piece]]: ...
 
 
 def cut(documents: pd.DataFrame, size: int, reader: TextReader, markers: int = 0) -> pd.DataFrame:

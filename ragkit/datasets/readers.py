@@ -1,23 +1,25 @@
-"""The files of a collection, one by one: its corpus, queries and qrels, read as their owners meant them or refused."""
+"""A folder in BEIR's layout: which files it has, and its corpus and queries, read as their owners meant them."""
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ragkit.datasets.characters import checked_id, checked_text
-from ragkit.datasets.contents import is_parquet, read_lines
-from ragkit.datasets.jsonl import read_jsonl as read_jsonl
-from ragkit.datasets.judgment_columns import NAMES, Columns, grade, is_whole, understood
-from ragkit.datasets.records import Records, is_jsonl, read_records
+from ragkit.datasets.contents import checked_id, checked_text
+from ragkit.datasets.qrels import read_judgments
+from ragkit.datasets.records import Records, read_records
 from ragkit.errors import RagkitError, shorten
 
 _ID = {
     "doc_id": ("_id", "id", "doc_id", "docid", "docno", "corpus-id", "pid"),
     "query_id": ("_id", "id", "query_id", "qid", "query-id"),
 }
+
+# Where several files are there, the first of these is read.
+_ENDS = (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz", ".parquet")
+_QRELS_ENDS = (".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
 
 def _read_texts(path: Path, id_name: str, none: bool = False) -> pd.DataFrame:
@@ -96,139 +98,80 @@ def read_queries(path: Path, none: bool = False) -> pd.DataFrame:
     return _read_texts(path, "query_id", none)[["query_id", "text", "kind"]]
 
 
-def read_qrels(path: Path) -> pd.DataFrame:
-    """Return query_id, doc_id, relevance of a judgment file; see read_judgments.
+@dataclass(frozen=True)
+class Folder:
+    """What is in a folder, for one split: nothing is left out yet.
 
-    Raises RagkitError as that does, and if there is no judgment.
+    documents, queries, qrels: as Dataset has them; qrels_file: the split's; judged_anywhere: the ids of all queries
+    that some split judges; notes: what is unusual about the files.
     """
-    qrels, _ = read_judgments(path)
+
+    documents: pd.DataFrame
+    queries: pd.DataFrame
+    qrels: pd.DataFrame
+    qrels_file: Path
+    judged_anywhere: set[str]
+    notes: list[str]
+
+
+def find(folder: str | Path, name: str) -> list[Path]:
+    """Return a folder's files of that name ("corpus" or "queries"), the one to be read first.
+
+    They end with .jsonl or .tsv, these two perhaps with .gz after it, or .parquet.
+    """
+    return [path for end in _ENDS if (path := Path(folder) / f"{name}{end}").exists()]
+
+
+def splits(folder: str | Path) -> dict[str, list[Path]]:
+    """Return a folder's qrels by split, in the order of the splits' names, of each the one to be read first."""
+    found: dict[str, list[Path]] = {}
+    for end in _QRELS_ENDS:
+        for path in (Path(folder) / "qrels").glob(f"*{end}"):
+            found.setdefault(path.name.removesuffix(end), []).append(path)
+    return dict(sorted(found.items()))
+
+
+def files(folder: str | Path) -> list[Path]:
+    """Return every file of a folder that is read: its corpus, its queries, and the qrels of each split."""
+    found = [find(folder, "corpus"), find(folder, "queries"), *splits(folder).values()]
+    return [paths[0] for paths in found if paths]
+
+
+def read_folder(folder: Path, split: str) -> Folder:
+    """Return what is in a folder that has a corpus.
+
+    An empty query that this split does not judge stops nothing, nor does another split that is empty or cannot be
+    read. Raises RagkitError, naming file and line, for a file or split that is missing, has no judgments or cannot be
+    read, and for an empty query that the split judges.
+    """
+    checked_text(folder.resolve().name, f"the name of the folder {str(folder)!r}")
+    corpora, asked, judged = find(folder, "corpus"), find(folder, "queries"), splits(folder)
+    if not asked:
+        raise RagkitError(f"No {folder / 'queries'}{', '.join(_ENDS)}: one of these is expected.")
+    if split not in judged:
+        there = ", ".join(judged) or "none"
+        raise RagkitError(f"No {folder / 'qrels' / split}.tsv. The splits in this folder: {there}.")
+    documents, queries = read_corpus(corpora[0]), read_queries(asked[0])
+    qrels, notes = read_judgments(judged[split][0])
+    others = {name: _judged(paths[0], notes) for name, paths in judged.items() if name != split}
     if qrels.empty:
-        raise RagkitError(f"{path}: no judgments in it.")
-    return qrels
+        told = ", ".join(name for name, ids in others.items() if ids)
+        raise RagkitError(f"{judged[split][0]}: no judgments in it." + (f" Splits with some: {told}." if told else ""))
+    blank = queries[(queries["text"].str.strip() == "") & queries["query_id"].isin(set(qrels["query_id"]))]
+    if not blank.empty:
+        query_id = blank["query_id"].iloc[0]
+        raise RagkitError(f"{asked[0]}: the query {query_id!r} is empty, but judged; give it its text.")
+    for paths in (corpora, asked, judged[split]):
+        if others_there := ", ".join(path.name for path in paths[1:]):
+            notes.append(f"{paths[0].name} was read, and not {others_there}, which is there too")
+    anywhere = set(qrels["query_id"]).union(*others.values())
+    return Folder(documents, queries, qrels, judged[split][0], anywhere, notes)
 
 
-def read_judgments(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return query_id, doc_id, relevance of a .tsv, .jsonl (or these as .gz) or .parquet file; and notes.
-
-    Columns are found by their names, in any order: those of BEIR, TREC, ir_datasets and their kin; a TREC iteration
-    and an unnamed index of pandas are passed over, and any other column is named in a note. A tab-separated file may
-    have no header: then it has query-id, corpus-id, score, or TREC's four. A header and nothing else is no judgment.
-    Raises RagkitError, naming file and line, for a header that is not understood (a first line is never dropped), a
-    line that has not as many fields as the first, a score that is no whole number or beyond LARGEST_GRADE, an empty
-    id, and a pair judged twice, differently.
-    """
-    path = Path(path)
-    notes: list[str] = []
-    found = _of_records(read_records(path), notes) if is_parquet(path) or is_jsonl(path) else _of_lines(path, notes)
-    return _table(found), notes
-
-
-def judgments_of(found: Records) -> pd.DataFrame:
-    """Return query_id, doc_id, relevance of rows. Raises RagkitError, naming the row, as read_judgments does."""
-    return _table(_of_records(found, []))
-
-
-Judgment = tuple[str, str, str, int]  # where it stands, query_id, doc_id, relevance
-
-
-def _table(found: Iterable[Judgment]) -> pd.DataFrame:
-    rows: dict[tuple[str, str], int] = {}
-    for where, query_id, doc_id, relevance in found:
-        if rows.setdefault((query_id, doc_id), relevance) != relevance:
-            raise RagkitError(f"{where}: {query_id!r} and {doc_id!r} are judged twice, differently.")
-    query_ids, doc_ids = ([key[i] for key in rows] for i in (0, 1))
-    relevance = pd.Series(list(rows.values()), dtype=int)
-    ids = pd.DataFrame({"query_id": query_ids, "doc_id": doc_ids}, dtype=None if rows else str)
-    return ids.assign(relevance=relevance)
-
-
-def _of_records(found: Records, notes: list[str]) -> Iterator[Judgment]:
-    if not found.columns:  # an empty file
-        return
-    columns = understood(found.columns, found.source)
-    if columns is None:
-        raise RagkitError(f"{found.source}: its columns are {', '.join(map(repr, found.columns)) or 'none'}; {NAMES}.")
-    notes += _extra(Path(found.source), columns)
-    query, document, relevance = (found.columns[i] for i in (columns.query, columns.document, columns.relevance))
-    for number, row in found.rows:
-        where = found.where(number)
-        ids = []
-        for name in (query, document):
-            value = row.get(name)
-            if not isinstance(value, (str, int)) or isinstance(value, bool):
-                raise RagkitError(f"{where}: expected a text {name!r}, got {shorten(repr(value), 60)}.")
-            ids.append(checked_id(str(value), where))
-        yield where, ids[0], ids[1], grade(row.get(relevance), where)
-
-
-def _of_lines(path: Path, notes: list[str]) -> Iterator[Judgment]:
-    columns, width, quoted = None, 0, False
-    counted = []  # of a file of four columns without a header: the first two of each line
-    for number, line in read_lines(path):
-        if not line:
-            continue
-        where = f"{path}, line {number}"
-        fields = _fields(line, quoted, where)
-        if columns is None:
-            columns = understood(fields, where)
-            width = len(fields)
-            if columns is not None:  # a header
-                quoted = any(field.startswith('"') for field in fields)
-                notes += _extra(path, columns)
-                continue
-            columns = _without_header(fields, where)
-            counted = [tuple(fields[:2])] if width == 4 else []
-        elif counted:
-            counted.append(tuple(fields[:2]))
-        if len(fields) != width:
-            raise RagkitError(
-                f"{where}: {len(fields)} tab-separated fields, expected query-id, corpus-id, score, or the {width} of "
-                "the first line."
-            )
-        query_id, doc_id = fields[columns.query], fields[columns.document]
-        if not query_id or not doc_id:
-            raise RagkitError(f"{where}: an empty id; {NAMES}.")
-        yield where, query_id, doc_id, grade(fields[columns.relevance].strip(), where)
-    _refuse_counted(path, counted)
-
-
-def _without_header(fields: list[str], where: str) -> Columns:
-    if len(fields) not in (3, 4):
-        raise RagkitError(
-            f"{where}: {len(fields)} tab-separated fields, and no header that is understood; {NAMES}. Without a "
-            "header: query-id, corpus-id, score, divided by tabs."
-        )
-    if not is_whole(fields[-1].strip()):
-        raise RagkitError(
-            f"{where}: the score is {shorten(repr(fields[-1]), 60)}, expected a whole number. If the line is a header, "
-            f"its names are not understood; {NAMES}."
-        )
-    return Columns(0, len(fields) - 2, len(fields) - 1, ())
-
-
-def _refuse_counted(path: Path, pairs: list[tuple[str, ...]]) -> None:
-    """Refuse four columns without a header whose first one only counts the lines: TREC's, or an index and three?"""
-    if len(pairs) < 2 or len({second for _, second in pairs}) == 1:  # TREC's iteration is the same everywhere
-        return
-    if any([first for first, _ in pairs] == [str(i) for i in range(at, at + len(pairs))] for at in (0, 1)):
-        raise RagkitError(
-            f"{path}: four columns without a header, and the first counts the lines, as an index of pandas does. Write "
-            f"the header, or leave the index out (index=False); {NAMES}."
-        )
-
-
-def _fields(line: str, quoted: bool, where: str) -> list[str]:
-    if not quoted:  # BEIR's own way: a quote is a character of the id
-        return line.split("\t")
+def _judged(path: Path, notes: list[str]) -> set[str]:
+    """Return the ids of the queries that another split judges."""
     try:
-        return next(csv.reader([line], delimiter="\t", strict=True))
-    except (csv.Error, StopIteration) as error:
-        raise RagkitError(f"{where}: cannot be read ({error}); its header is in quotes, so a field may be.") from error
-
-
-def _extra(path: Path, columns: Columns) -> list[str]:
-    if not columns.extra:
-        return []
-    many = len(columns.extra) > 1
-    names = ", ".join(map(repr, columns.extra))
-    return [f"qrels {path.name}: the column{'s' * many} {names} {'were' if many else 'was'} not read"]
+        return set(read_judgments(path)[0]["query_id"])
+    except RagkitError as error:
+        notes.append(f"another split cannot be read, and its queries count as not judged: {error}")
+        return set()

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ragkit.datasets.characters import checked_id
-from ragkit.datasets.contents import read_lines
-from ragkit.datasets.judgment_columns import grade
+from ragkit.datasets.contents import checked_id, read_lines
+from ragkit.datasets.dataset import Dataset
+from ragkit.datasets.qrels import grade
 from ragkit.errors import RagkitError, shorten
-from ragkit.files import write_text
+from ragkit.files import expanded, write_text
 
 ORDERS = ("score", "rank")
 _FIELD = re.compile("[^ \t]+")  # not split(): it breaks at characters that an id may hold
 _RANK = re.compile("[+-]?[0-9]{1,18}")
+
+# What a file's name may not hold on Linux, macOS or Windows, and white space, which would end the run's tag.
+_ODD = re.compile(r'[\s/\\<>:"|?*\x00-\x1f]')
+_LONGEST = 200  # bytes of a name that every file system takes, with room for a temporary file's
 
 
 def write_run(results: pd.DataFrame, path: str | Path, tag: str = "ragkit") -> None:
@@ -218,3 +223,52 @@ def _rows(path: str | Path, table: pd.DataFrame, column: str, kind: type) -> dic
 
 def _lines(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
+
+
+def export(dataset: Dataset, runs: Mapping[str, pd.DataFrame], folder: str | Path) -> None:
+    """Write each system's run and the qrels to a folder, each file whole or not at all.
+
+    runs: query_id, doc_id, score, rank by the system's name.
+    Raises RagkitError as check_names and check_all_ids do, before anything is written, and for a place that cannot be
+    written to.
+    """
+    folder = expanded(folder)
+    names = check_names(runs)
+    check_all_ids(dataset, runs, folder)
+    for system, name in names.items():
+        write_run(runs[system], folder / f"{name}.run", name)
+    write_qrels(dataset.qrels, folder / "qrels.txt")
+
+
+def check_names(systems: Iterable[str]) -> dict[str, str]:
+    """Return the name of each system's file, without its end, which is its tag too.
+
+    Raises RagkitError for a name that is none of a file in the folder, or the name of another one's file.
+
+    >>> check_names(["dense→colbert", "theirs"])
+    {'dense→colbert': 'dense+colbert', 'theirs': 'theirs'}
+    """
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for system in systems:
+        name = system.replace("→", "+")
+        if not name or _ODD.search(name) or len(name.encode("utf8", "replace")) > _LONGEST:
+            raise RagkitError(
+                f"The run {system!r} cannot be exported: its name becomes a file's, so it has at most {_LONGEST} bytes "
+                'and no white space, nor any of / \\ < > : " | ? *. Give it another, such as bm25-anserini.'
+            )
+        other = taken.setdefault(unicodedata.normalize("NFC", name).casefold(), system)
+        if other != system:
+            raise RagkitError(
+                f"The runs {other!r} and {system!r} would both be exported to {name}.run; give one another name."
+            )
+        found[system] = name
+    return found
+
+
+def check_all_ids(dataset: Dataset, runs: Mapping[str, pd.DataFrame], folder: str | Path) -> None:
+    """Raise RagkitError for an id of the dataset or of a run that a TREC file cannot hold, since it has white space."""
+    for table in (dataset.queries, dataset.documents, dataset.qrels, *runs.values()):
+        for name in ("query_id", "doc_id"):
+            if name in table:
+                check_ids(folder, name, table[name].unique())

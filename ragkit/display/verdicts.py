@@ -1,14 +1,23 @@
-"""A comparison in sentences: which system is better, by how much, at what cost."""
+"""In sentences: what an inspection found, and which system is better, by how much, at what cost."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from ragkit.datasets.inspecting import Inspection
 from ragkit.display.tables import interval, number, p_value, signed
 from ragkit.evaluation import statistics
 from ragkit.evaluation.comparison import Comparison
 from ragkit.evaluation.systems import is_oracle
+
+_WIDTH = 116
+_SHORT = {
+    "Texts": ("language", "truncation"),
+    "Judgments": ("judgments", "duplicates", "queries", "empty", "ids"),
+    "Power": ("power",),
+}
 
 
 def verdicts(comparison: Comparison, measure: str = "nDCG@10") -> list[str]:
@@ -96,3 +105,39 @@ def _times(ratio: float) -> str:
     ('110 times', '1.5 times', '0.023 times')
     """
     return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times" if ratio >= 0.1 else f"{ratio:.2g} times"
+
+
+def inspection_in_full(inspection: Inspection) -> str:
+    """Return every check as a line; under a fault, marked by "!", its examples and what to do."""
+    counts = f"{inspection.documents:,} documents, {inspection.queries:,} queries, {inspection.judgments:,} judgments"
+    lines = [f"{inspection.dataset}: {counts}", *(f"Note: {note}." for note in inspection.notes), ""]
+    for check in inspection.checks:
+        lines += _wrapped(f"{'!' if check.found else ' '} {check.kind:<11} ", f"{check.what}.")
+        lines += [line for example in check.examples for line in _wrapped(" " * 16, example)]
+        lines += _wrapped(f"{'':14}Do: ", f"{check.advice}.") if check.found else []
+    many = len(inspection.findings)
+    lines += ["", f"{many} of {len(inspection.checks)} checks found something." if many else "Nothing was found."]
+    return "\n".join(lines)
+
+
+def inspection_in_short(inspection: Inspection, command: str = "") -> str:
+    """Return three lines: the texts as the models read them, judgments and ids, and what the queries could show.
+
+    Where something is wrong with judgments and ids, only that is told. command: what tells more of what is wrong.
+    """
+    lines = []
+    for title, kinds in _SHORT.items():
+        checks = [inspection[kind] for kind in kinds]
+        found = [check for check in checks if check.found]
+        told = found if found and title == "Judgments" else checks
+        text = "; ".join(check.what for check in told)
+        more = f" More: {command}" if found and command else ""
+        lines.append(f"{'! ' if found else ''}{title}: {text}.{more}")
+    return "\n".join(lines)
+
+
+def _wrapped(lead: str, text: str) -> list[str]:
+    indent = " " * len(lead)
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=lead, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

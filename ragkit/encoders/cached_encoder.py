@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ragkit.datasets.characters import checked_text
+from ragkit.datasets.contents import checked_text
 from ragkit.encoders.embedding_cache import EmbeddingCache
 from ragkit.errors import RagkitError, shorten
 from ragkit.paths import cache_dir, in_mirror

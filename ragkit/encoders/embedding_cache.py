@@ -13,15 +13,14 @@ import sqlite3
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ragkit.encoders import _sqlite
 from ragkit.errors import RagkitError
-from ragkit.files import whole
+from ragkit.files import saying, whole
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS arrays
              (key BLOB PRIMARY KEY, shape TEXT NOT NULL, data BLOB NOT NULL, checksum INTEGER)"""
@@ -31,6 +30,26 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG,
 Result = TypeVar("Result")
 
 _told: set[Path] = set()  # files whose damage was told
+
+# Python cannot decode what SQLite says of a file whose own statements are damaged.
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+_WAIT_FOR_WRITER_S = 120
+_KEPT = "what is stored there is kept"
+_BUSY = f"Another process is writing to it: wait for that one or stop it, then run this again; {_KEPT}."
+# What is the matter, by SQLite's code, and what to do. To delete the file is right in the first case alone.
+_ADVICE = {
+    sqlite3.SQLITE_NOTADB: "Delete that file: it is no database, and what it should hold will be computed again.",
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+    sqlite3.SQLITE_FULL: f"Make room on its disk, or set RAGKIT_CACHE to a folder on another; {_KEPT}.",
+    sqlite3.SQLITE_READONLY: "It lacks something that is needed, and may not be written to: permit that, or set "
+    f"RAGKIT_CACHE to a folder that can be written to; {_KEPT}.",
+}
+_OTHERWISE = (
+    "Is its disk full, failing or unplugged, or may it and its folder not be written to? If that cannot be changed, "
+    f"set RAGKIT_CACHE to another folder; {_KEPT}."
+)
 
 
 def key_of(text: str) -> bytes:
@@ -135,12 +154,12 @@ class EmbeddingCache:
         def sound() -> Iterator[_Row]:
             damaged = 0
             try:
-                with closing(_sqlite.connect(path, "ro")) as source:
+                with closing(_connect(path, "ro")) as source:
                     for row in _rows(source, texts):
                         if row is not None and row.array() is not None:
                             yield row
                         damaged += row is not None and row.array() is None
-            except _sqlite.Errors as error:
+            except _ERRORS as error:
                 raise RagkitError(
                     f"The embeddings in {path} cannot be read ({error}). Make that file or copy it again, or remove it."
                 ) from error
@@ -152,26 +171,26 @@ class EmbeddingCache:
         """Return `work(connection)`, or None if there is no file yet."""
 
         def read() -> Result:
-            with _sqlite.reading(self.path) as db:
+            with _reading(self.path) as db:
                 return work(db)
 
         return self._repairing(read) if os.path.exists(self.path) else None
 
     def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        self._repairing(lambda: _sqlite.write(self.path, work))
+        self._repairing(lambda: _transaction(self.path, work))
 
     def _repairing(self, work: Callable[[], Result]) -> Result:
         """Return `work()`, called again on a new file if the old one is damaged."""
         try:
             try:
                 return work()
-            except _sqlite.Errors as error:
-                if _sqlite.cause(error) not in _DAMAGED:
+            except _ERRORS as error:
+                if _cause(error) not in _DAMAGED:
                     raise
                 self._rebuild(error)
                 return work()
-        except _sqlite.Errors as error:
-            raise _sqlite.told(f"The embedding cache {self.path}", error) from error
+        except _ERRORS as error:
+            raise _unusable(f"The embedding cache {self.path}", error) from error
 
     def _tell_damaged(self, rows: Sequence[object | None], read: Sequence[object | None]) -> None:
         _tell_damaged(self.path, sum(a is not None and b is None for a, b in zip(rows, read, strict=True)))
@@ -180,9 +199,9 @@ class EmbeddingCache:
         """Write the file anew, with the rows that can be read and are sound."""
         try:
             with whole(self.path) as stage:
-                _sqlite.write(stage, lambda db: _insert(db, _readable(self.path)))
-                kept = _sqlite.write(stage, lambda db: db.execute("SELECT count(*) FROM arrays").fetchone()[0])
-        except (RagkitError, *_sqlite.Errors) as reason:
+                _transaction(stage, lambda db: _insert(db, _readable(self.path)))
+                kept = _transaction(stage, lambda db: db.execute("SELECT count(*) FROM arrays").fetchone()[0])
+        except (RagkitError, *_ERRORS) as reason:
             raise RagkitError(
                 f"The embedding cache {self.path} is damaged ({error}), and cannot be written anew ({reason}). "
                 "Set RAGKIT_CACHE to a folder that can be written to."
@@ -205,7 +224,7 @@ def _rows(db: sqlite3.Connection, texts: Sequence[str]) -> Iterator[_Row | None]
 
 def _readable(path: Path) -> Iterator[_Row]:
     """Yield the sound rows of a damaged file, from both ends up to the damage; some of them twice."""
-    with closing(_sqlite.connect(path, "rw")) as db:
+    with closing(_connect(path, "rw")) as db:
         db.execute("PRAGMA writable_schema = ON")  # else nothing is read of a file that was cut
         for order in ("", "DESC"):
             try:
@@ -214,7 +233,7 @@ def _readable(path: Path) -> Iterator[_Row]:
                     if found.array() is not None:
                         yield found
                 return
-            except _sqlite.Errors:
+            except _ERRORS:
                 pass
 
 
@@ -258,3 +277,51 @@ def _tell(path: Path, what: str) -> None:
     if path not in _told:
         _told.add(path)
         warnings.warn(f"The embedding cache {path} {what}.", stacklevel=2)
+
+
+def _connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
+    """Return a connection that begins no transaction by itself and gives text as bytes, which may be damaged.
+
+    mode: "ro", "rw" (read only where writing is not permitted) or "rwc" (made if it is not there).
+    """
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    db = sqlite3.connect(uri, uri=True, timeout=_WAIT_FOR_WRITER_S, isolation_level=None)
+    db.text_factory = bytes
+    return db
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a file that is there; what is read is of one moment."""
+    db = _connect(path, "rw")
+    try:
+        db.execute("BEGIN")
+        yield db
+    finally:
+        db.close()
+
+
+def _transaction(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    """Return `work(connection)`, done in one transaction: all of it is stored, or nothing."""
+    with saying(f"The folder of {path} cannot be made", "set RAGKIT_CACHE to a folder that can be written to"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    db = _connect(path)
+    try:
+        db.execute("BEGIN IMMEDIATE")  # at once, so that two writers wait for each other
+        result = work(db)
+        db.execute("COMMIT")
+        return result
+    finally:
+        db.close()  # rolls back what is not committed
+
+
+def _cause(error: Exception) -> int:
+    """Return SQLite's code for one of _ERRORS, such as sqlite3.SQLITE_FULL; 0 if it has none."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _unusable(what: str, error: Exception) -> RagkitError:
+    """Return the error to raise: what cannot be used, why, and what to do about that."""
+    return RagkitError(f"{what} cannot be used ({error}). {_ADVICE.get(_cause(error), _OTHERWISE)}")

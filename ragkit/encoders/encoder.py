@@ -1,17 +1,19 @@
-"""Texts to vectors with FastEmbed: length-sorted, batched by tokens, cached, with token labels."""
+"""Texts to vectors with FastEmbed: length-sorted, batched by tokens, cached; and what the tokenizer makes of them."""
 
 import functools
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
 from tokenizers import Tokenizer
 
+from ragkit.datasets.passages import Piece
 from ragkit.encoders import _fastembed, embedded
 from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
 from ragkit.errors import RagkitError
@@ -20,6 +22,8 @@ from ragkit.files import sha256
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
 # noise, and memory grows with it, so a small one.
 TOKENS_PER_BATCH = 2048
+
+_TEXTS_AT_ONCE = 256  # that a tokenizer gets
 
 
 @dataclass(frozen=True)
@@ -249,3 +253,58 @@ def load_encoder(vectors: str) -> Encoder:
             f"{encoder.name} is a {kind} model and cannot serve as {vectors!r}; check RAGKIT_{vectors.upper()}_MODEL."
         )
     return encoder
+
+
+class ModelReader:
+    """A datasets.passages.TextReader of a model's tokenizer, which truncates nothing.
+
+    model: its name; limit: the tokens of a document that the model reads, special ones and markers included; markers:
+    how many the model puts in beside those of its tokenizer; english: whether FastEmbed describes the model as English,
+    and nothing else; vocabulary: the same for models whose tokenizers are the same.
+
+    >>> reader = ModelReader(load_encoder("colbert"))
+    >>> reader.limit, reader.markers, reader.lengths(["A film."])
+    (256, 1, [5])
+    >>> [(piece.start, piece.end) for piece in reader.pieces(["A film."])[0]]
+    [(0, 1), (2, 6), (6, 7)]
+    """
+
+    def __init__(self, encoder: Encoder):
+        self.model = encoder.name
+        self.english = ", English," in find_model(encoder.name)[1]["description"]
+        truncated, self.markers = encoder.tokenizer, encoder.markers
+        if truncated is None:
+            raise RagkitError(f"{encoder.name} has no tokenizer of its own, so its pieces cannot be told.")
+        truncation: Any = truncated.truncation  # FastEmbed always sets it
+        self.limit: int = truncation["max_length"] + self.markers
+        self._tokenizer = Tokenizer.from_str(truncated.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        model = json.loads(self._tokenizer.to_str())["model"]
+        self._unknown: int | None = model.get("unk_id")  # Unigram's; the others name the piece
+        if model.get("unk_token") is not None:
+            self._unknown = self._tokenizer.token_to_id(model["unk_token"])
+
+    @functools.cached_property
+    def vocabulary(self) -> str:
+        return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has, special ones included and markers not."""
+        return [len(encoding.ids) for batch in _in_batches(texts) for encoding in self._tokenizer.encode_batch(batch)]
+
+    def pieces(self, texts: Sequence[str]) -> list[list[Piece]]:
+        """Return the pieces of each text, special ones not included."""
+        return [
+            self._pieces(encoding) for batch in _in_batches(texts) for encoding in self._tokenizer.encode_batch(batch)
+        ]
+
+    def _pieces(self, encoding) -> list[Piece]:
+        rows = zip(encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
+        # A special token belongs to no word; [UNK], which is one too, does.
+        return [Piece(start, end, word, i != self._unknown) for i, (start, end), word in rows if word is not None]
+
+
+def _in_batches(texts: Sequence[str]) -> list[list[str]]:
+    texts = checked(texts)
+    return [texts[i : i + _TEXTS_AT_ONCE] for i in range(0, len(texts), _TEXTS_AT_ONCE)]

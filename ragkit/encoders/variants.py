@@ -1,11 +1,11 @@
-"""Names of vectors, such as colbert-pool2-turbo4: what encodes them, how they are pooled, how an engine keeps them."""
+"""Names of vectors, such as colbert-pool2-turbo4: what reads and encodes for them, how an engine keeps them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
-from ragkit.encoders.encoder import load_encoder
+from ragkit.encoders.encoder import ModelReader, load_encoder
 from ragkit.encoders.muvera import MuveraEncoder
 from ragkit.encoders.token_pooling import TokenPooledEncoder
 from ragkit.errors import RagkitError
@@ -14,6 +14,7 @@ from ragkit.vectors import DATATYPES, QUANTIZATIONS, Storage, VectorSpec
 AnyEncoder = CachedEncoder | Bm25Encoder
 BASES = ("dense", "colbert", "tokens", "muvera", "bm25")
 _POOLS = tuple(f"pool{factor}" for factor in range(2, 10))
+_READ_BY = {"muvera": "colbert"}  # vectors made from another model's rows
 # Edges of a document in a graph that is asked for by "hnsw"; Qdrant's own default.
 _HNSW_M = 16
 
@@ -122,3 +123,19 @@ def vector_spec(name: str, encoder: AnyEncoder) -> VectorSpec:
     """
     sparse = isinstance(encoder, Bm25Encoder)
     return VectorSpec(encoder.dim, encoder.multivector, sparse, Variant.parse(name).storage)
+
+
+def load_readers(vectors: Sequence[str]) -> dict[str, ModelReader]:
+    """Return the reader of the model behind each name of vectors, by "dense", "colbert" or "tokens".
+
+    What has no model (bm25), or a model without a tokenizer, has no reader.
+
+    Raises RagkitError as Variant.parse and load_encoder do.
+
+    >>> list(load_readers(["dense", "bm25", "colbert-pool2", "muvera"]))
+    ['dense', 'colbert']
+    """
+    bases = (Variant.parse(name).base for name in vectors)
+    models = dict.fromkeys(_READ_BY.get(base, base) for base in bases if base != "bm25")
+    encoders = {name: load_encoder(name) for name in models}
+    return {name: ModelReader(encoder) for name, encoder in encoders.items() if encoder.tokenizer is not None}

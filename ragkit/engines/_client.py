@@ -1,13 +1,22 @@
-"""qdrant-client: what its local mode and servers have in common."""
+"""qdrant-client: what its local mode and servers have in common, and how vectors are kept, in its words."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
 from ragkit.engines.index import Fusion, Index, Prefetch
-from ragkit.vectors import Sparse, Vector, VectorSpec
+from ragkit.engines.server_options import ServerOptions
+from ragkit.vectors import Sparse, Storage, Vector, VectorSpec
+
+_TURBO = {
+    "turbo4": models.TurboQuantBitSize.BITS4,
+    "turbo2": models.TurboQuantBitSize.BITS2,
+    "turbo1.5": models.TurboQuantBitSize.BITS1_5,
+    "turbo1": models.TurboQuantBitSize.BITS1,
+}
 
 
 class ClientIndex(Index):
@@ -68,3 +77,134 @@ class ClientIndex(Index):
 
     def close(self):
         self.client.close()
+
+
+def collection_name(name: str, vectors: dict[str, VectorSpec], content: str) -> str:
+    """Return the name of a collection: another one for other content, or vectors kept otherwise.
+
+    Without content it is the name alone, for whoever wants one collection and no other.
+
+    >>> collection_name("films", {}, "")
+    'films'
+    """
+    if not content:
+        return name
+    kept = {
+        n: "sparse" if spec.sparse else _params(spec).model_dump_json(exclude_none=True) for n, spec in vectors.items()
+    }
+    return f"{name}-{sha256(repr((content, sorted(kept.items()))).encode()).hexdigest()[:12]}"
+
+
+def vectors_config(vectors: dict[str, VectorSpec]) -> dict:
+    """Return the arguments of create_collection that describe the vectors."""
+    idf = models.SparseVectorParams(modifier=models.Modifier.IDF)
+    return {
+        "vectors_config": {n: _params(spec) for n, spec in vectors.items() if not spec.sparse},
+        "sparse_vectors_config": {n: idf for n, spec in vectors.items() if spec.sparse} or None,
+    }
+
+
+def search_params(storage: Storage) -> models.SearchParams:
+    """Return how one first stage or rerank is searched: exactly, or as its storage says."""
+    if storage.exact:
+        return models.SearchParams(exact=True)
+    quantization = models.QuantizationSearchParams(rescore=storage.rescore, oversampling=storage.oversampling)
+    return models.SearchParams(
+        hnsw_ef=storage.hnsw_ef if storage.hnsw_m else None,
+        quantization=quantization if storage.quantization else None,
+    )
+
+
+def differences(config: models.CollectionConfig, vectors: dict[str, VectorSpec], options: ServerOptions) -> list[str]:
+    """Return in words how a collection differs from what is asked for; how it is searched does not count."""
+    there = _described(config)
+    asked: dict[str, Any] = {}
+    for name, spec in vectors.items():
+        params = models.SparseVectorParams() if spec.sparse else _params(spec)
+        asked |= {f"{name}: {key}": value for key, value in _kept(params, config).items()}
+    for key, value in (
+        ("shards", options.shards),
+        ("replicas", options.replicas),
+        ("write consistency", options.write_consistency),
+    ):
+        if value is None:  # left to the server
+            del there[key]
+        else:
+            asked[key] = value
+    return [
+        f"{key} is {there.get(key, 'not there')}, asked for {asked.get(key, 'none')}"
+        for key in sorted(there.keys() | asked.keys())
+        if there.get(key) != asked.get(key)
+    ]
+
+
+def _params(spec: VectorSpec) -> models.VectorParams:
+    storage = spec.storage
+    multivector = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    return models.VectorParams(
+        size=spec.dim,
+        distance=models.Distance.COSINE,
+        multivector_config=multivector if spec.multivector else None,
+        datatype=models.Datatype(storage.datatype),
+        quantization_config=_quantization(storage),
+        # With m=0 there is no graph. Over multivectors one costs tokens² comparisons an insertion.
+        hnsw_config=models.HnswConfigDiff(m=storage.hnsw_m),
+        memory=models.Memory.COLD if storage.on_disk else None,
+    )
+
+
+def _quantization(storage: Storage) -> models.QuantizationConfig | None:
+    pinned = models.Memory.PINNED
+    if storage.quantization is None:
+        return None
+    if storage.quantization == "int8":
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, memory=pinned)
+        return models.ScalarQuantization(scalar=scalar)
+    if storage.quantization == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(memory=pinned))
+    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO[storage.quantization], memory=pinned)
+    return models.TurboQuantization(turbo=turbo)
+
+
+def _described(config: models.CollectionConfig) -> dict:
+    """Return what is compared of a collection, in a flat dict."""
+    params = config.params
+    named = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors} if params.vectors else {}
+    described = {
+        "shards": params.shard_number,
+        "replicas": params.replication_factor,
+        "write consistency": params.write_consistency_factor,
+    }
+    vectors: dict[str, Any] = {**named, **(params.sparse_vectors or {})}
+    for name, vector in vectors.items():
+        described |= {f"{name}: {key}": value for key, value in _kept(vector, config).items()}
+    return described
+
+
+def _kept(params: models.VectorParams | models.SparseVectorParams, config: models.CollectionConfig) -> dict:
+    """Return how one vector is kept, in Storage's words; what it leaves open is the collection's."""
+    if isinstance(params, models.SparseVectorParams):
+        return {"kind": "sparse"}
+    hnsw = params.hnsw_config
+    return {
+        "kind": "multivector" if params.multivector_config else "vector",
+        "size": params.size,
+        "distance": params.distance.value,
+        "datatype": (params.datatype or models.Datatype.FLOAT32).value,
+        "quantization": _quantization_name(params.quantization_config or config.quantization_config),
+        "hnsw_m": config.hnsw_config.m if hnsw is None or hnsw.m is None else hnsw.m,
+        "on_disk": params.memory == models.Memory.COLD if params.memory else bool(params.on_disk),
+    }
+
+
+def _quantization_name(config: models.QuantizationConfig | None) -> str:
+    if config is None:
+        return "none"
+    if isinstance(config, models.ScalarQuantization):
+        return config.scalar.type.value
+    if isinstance(config, models.BinaryQuantization):
+        return "binary"
+    if isinstance(config, models.TurboQuantization):
+        bits = config.turbo.bits or models.TurboQuantBitSize.BITS4
+        return f"turbo{bits.value.removeprefix('bits').replace('_', '.')}"
+    return "product"

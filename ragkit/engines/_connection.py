@@ -1,5 +1,6 @@
-"""A connection to a Qdrant server: what fails for a while is sent again, and errors are told in words."""
+"""A connection to a Qdrant server: vectors in few digits, what fails for a while sent again, errors told in words."""
 
+import json
 import os
 import warnings
 from collections.abc import Callable
@@ -8,20 +9,26 @@ from random import random
 from time import monotonic, sleep
 
 import httpx
+import numpy as np
 from qdrant_client import QdrantClient
 from qdrant_client.common.version_check import is_compatible
 from qdrant_client.http.exceptions import ResponseHandlingException
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from ragkit.addresses import shown
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shown
+from ragkit.vectors import Sparse, Vector
 
 # Too slow, too many requests, or something between here and the server: the same request may succeed later.
 PASSING = {408, 429, 500, 502, 503, 504}
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 
 Send = Callable[[httpx.Request], httpx.Response]
+
+# Unit vectors keep their float32 with so many decimals.
+_DECIMALS = 9
+# The longest numbers, each with its comma: -0.123456789 and -0.00001234567890123456.
+_SHORT, _LONG = 13, 25
 
 
 def connect(url: str, timeout: int) -> tuple[QdrantClient, str]:
@@ -138,3 +145,36 @@ def _advice(response: httpx.Response) -> str:
     if response.status_code == 413 or "larger than allowed" in response.text:
         return " Lower ServerOptions(request_bytes=…), or raise what the server or a proxy before it takes."
     return ""
+
+
+def shortened(array: np.ndarray) -> np.ndarray:
+    """Return the same float32 numbers as float64 that need fewer digits: 13 bytes each, not 21.
+
+    array: float32, any shape. Each number, read as float32 again, is exactly what it was; the few that 9 decimals
+    do not tell from their neighbours keep all their digits.
+
+    >>> third = np.array([1 / 3], np.float32)
+    >>> third.tolist(), shortened(third).tolist()
+    ([0.3333333432674408], [0.333333343])
+    """
+    exact = array.astype(np.float64)
+    rounded = exact.round(_DECIMALS)
+    return np.where(rounded.astype(np.float32) == array, rounded, exact)
+
+
+def point_bytes(doc_id: str, document: dict[str, Vector]) -> int:
+    """Return the bytes that a document and its vectors take in an upload at most; it takes a few percent less.
+
+    >>> point_bytes("a", {"dense": np.ones(100, np.float32)})
+    1395
+    """
+    frame = 80 + len(json.dumps(doc_id))  # {"id":…,"vector":{…},"payload":{"doc_id":…}}, and its share of the request
+    return frame + sum(3 + len(json.dumps(name)) + _vector_bytes(vector) for name, vector in document.items())
+
+
+def _vector_bytes(vector: Vector) -> int:
+    if isinstance(vector, Sparse):
+        return 30 + 11 * vector.indices.size + _vector_bytes(vector.values)
+    numbers = shortened(vector)
+    long = (numbers.round(_DECIMALS) != numbers) | (np.abs(numbers) >= 10)
+    return _SHORT * numbers.size + (_LONG - _SHORT) * int(long.sum()) + 3 * len(vector) * (vector.ndim - 1) + 2

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 
-from ragkit.addresses import shown
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
@@ -20,7 +19,7 @@ from ragkit.engines.edge import DOCUMENT_BYTES, most_segments
 from ragkit.engines.index import Index
 from ragkit.engines.opening import chosen_place, open_index
 from ragkit.engines.server_options import ServerOptions
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shown
 from ragkit.files import expanded
 from ragkit.paths import cache_dir
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Vector

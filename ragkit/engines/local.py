@@ -2,8 +2,7 @@
 
 from qdrant_client import QdrantClient
 
-from ragkit.engines._client import ClientIndex
-from ragkit.engines._collections import vectors_config
+from ragkit.engines._client import ClientIndex, vectors_config
 from ragkit.errors import RagkitError
 from ragkit.vectors import Storage, VectorSpec
 

@@ -5,12 +5,11 @@ import re
 import tempfile
 from pathlib import Path
 
-from ragkit.addresses import shown
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.folder import sweep, usable
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.engines.server_options import ServerOptions
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shown
 from ragkit.files import expanded, saying
 from ragkit.paths import cache_dir
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec

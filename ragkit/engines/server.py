@@ -5,13 +5,10 @@ from time import monotonic, sleep
 
 from qdrant_client import models
 
-from ragkit.addresses import shown
-from ragkit.engines._client import ClientIndex
-from ragkit.engines._collections import collection_name, differences, search_params, vectors_config
-from ragkit.engines._connection import connect
-from ragkit.engines._requests import point_bytes, shortened
+from ragkit.engines._client import ClientIndex, collection_name, differences, search_params, vectors_config
+from ragkit.engines._connection import connect, point_bytes, shortened
 from ragkit.engines.server_options import MAX_REQUEST_BYTES, ServerOptions
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shown
 from ragkit.progress import progress
 from ragkit.vectors import Sparse, VectorSpec
 

@@ -15,14 +15,13 @@ import numpy as np
 import psutil
 from loguru import logger
 
-from ragkit.addresses import shown
 from ragkit.datasets import beir
 from ragkit.datasets.catalogue import catalogue
 from ragkit.datasets.dataset import load_beir, load_movies
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
 from ragkit.engines.disk import amount
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shown
 from ragkit.files import expanded
 from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder
 from ragkit.vectors import VectorSpec

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from ragkit.datasets import beir, layout
+from ragkit.datasets import beir, readers
 from ragkit.datasets.catalogue import lookup
 from ragkit.datasets.dataset import load_dataset
 from ragkit.datasets.irds import PREFIX
@@ -83,7 +83,7 @@ def _names(datasets: Iterable[str]) -> dict[str, str]:
     for source in datasets:
         if source.startswith(PREFIX):
             raise RagkitError(f"{source} is kept by ir_datasets, and no part of a folder; leave it out.")
-        known = None if layout.find(source, "corpus") else lookup(source)
+        known = None if readers.find(source, "corpus") else lookup(source)
         name = "" if source == "movies" else known.name if known else beir.locate(source)[1]
         itself = known.name if known else Path(source).resolve()
         # A stick's file system may not tell A from a.
@@ -201,7 +201,7 @@ def _dataset(
     dataset = load_dataset(source, docs if name else None)  # checks what it reads
     if name:
         found, _, _ = beir.locate(source)
-        files = {path.relative_to(found).as_posix(): path for path in layout.files(found)}
+        files = {path.relative_to(found).as_posix(): path for path in readers.files(found)}
         copied = folder.copy({f"beir/{name}/{path}": file for path, file in files.items()})
         gone = [old for old in folder.listed(f"beir/{name}/") if old not in files and re.match(r"qrels/|[^/]+$", old)]
         folder.remove([f"beir/{name}/{old}" for old in gone])
