@@ -1,4 +1,4 @@
-"""Long documents as overlapping passages that know their document, by a tokenizer, and which of the two is judged."""
+"""Long documents cut, by a tokenizer, into passages that know their document, and which of the two is judged."""
 
 from bisect import bisect_right
 from collections.abc import Sequence

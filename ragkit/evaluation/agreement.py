@@ -1,4 +1,4 @@
-"""Whether judgments belong to what they name, as two systems that agree may show, and what else was done to them."""
+"""Whether judgments belong to what they name, told by two systems that agree, and what was done to them if not."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
