@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ragkit.addresses import is_address
 from ragkit.errors import RagkitError, shown
 from ragkit.files import write_text
 
@@ -191,11 +192,13 @@ def ingest(options: argparse.Namespace) -> int:
     """Plan and fill a kept index, or continue it."""
     from ragkit.encoders.variants import load_encoders
     from ragkit.engines.ingest import build_index, plan
+    from ragkit.engines.opening import chosen_place
     from ragkit.engines.server_options import ServerOptions
 
     if options.where == ":memory:":
         raise RagkitError("':memory:' keeps nothing; name a folder or the URL of a server.")
-    if options.recreate and not options.where.startswith(("http://", "https://")):
+    chosen_place(options.where)
+    if options.recreate and not is_address(options.where):
         raise RagkitError(
             f"--recreate deletes a collection on a server, and {options.where} is a folder: delete it yourself, or "
             "choose another."

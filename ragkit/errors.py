@@ -16,6 +16,19 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def plain(text: str, length: int = 200) -> str:
+    r"""Return what somebody else sent in one line of printable characters, cut after `length`.
+
+    A terminal obeys control characters: a server's answer could move the cursor, change the colour, or hide what
+    follows.
+
+    >>> print(plain("no\n\x1b[31m red"))
+    no \x1b[31m red
+    """
+    line = " ".join(text[: 2 * length].split())
+    return shorten("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line), length)
+
+
 def shown(address: str) -> str:
     """Return an address with "…" in place of its user and password, and of what follows a question mark.
 

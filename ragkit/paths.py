@@ -6,6 +6,7 @@ from pathlib import Path
 
 import platformdirs
 
+from ragkit.addresses import checked, is_address
 from ragkit.errors import RagkitError
 from ragkit.files import SUMS, expanded, read_sums, saying, sha256
 
@@ -68,19 +69,19 @@ def mirror_folder() -> Path | None:
     Raises RagkitError for an address that cannot be read from.
     """
     name = os.environ.get("RAGKIT_MIRROR", "")
-    if "://" in name and mirror_address() is None:
-        raise RagkitError(
-            f"RAGKIT_MIRROR begins with {name.partition('://')[0]}://; expected a folder, or an address that begins "
-            "with http:// or https://."
-        )
+    if not name or mirror_address():
+        return None
     path = Path(name).expanduser()
-    return path if name and "://" not in name and path.is_dir() else None
+    return path if path.is_dir() else None
 
 
 def mirror_address() -> str | None:
-    """Return the address that `RAGKIT_MIRROR` names, without a slash at its end; None if it names none."""
-    name = os.environ.get("RAGKIT_MIRROR", "").strip()
-    return name.rstrip("/") if name.lower().startswith(("http://", "https://")) else None
+    """Return the address that `RAGKIT_MIRROR` names, without a slash at its end; None if it names none.
+
+    Raises RagkitError as addresses.checked does.
+    """
+    name = os.environ.get("RAGKIT_MIRROR", "")
+    return checked(name, "RAGKIT_MIRROR") if is_address(name) else None
 
 
 def in_mirror(name: str) -> Path | None:

@@ -11,6 +11,7 @@ import re
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
@@ -45,6 +46,23 @@ class Cut:
     had not heard of it."""
 
     when: str
+
+
+@dataclass
+class Raw:
+    """A fault: the request is read, `write` puts whatever it likes on the connection, which is then closed."""
+
+    write: Callable[[socket.socket, threading.Event], None]
+
+
+@dataclass
+class Edit:
+    """A fault: the request is carried out, and its answer changed by `change` before it is sent."""
+
+    change: Callable[[dict], object]
+
+
+Fault = Answer | Stall | Cut | Raw | Edit
 
 
 @dataclass
@@ -90,16 +108,21 @@ class StubServer:
         self._http.shutdown()
         self._http.server_close()
 
-    def fail(self, method: str, ending: str, *faults: Answer | Stall | Cut | None) -> None:
+    def fail(self, method: str, ending: str, *faults: Fault | None) -> None:
         """Meet the next requests with this method and end of path with these faults in turn; None lets one pass."""
         self._faults.append((method, ending, deque(faults)))
 
-    def fault(self, method: str, path: str) -> Answer | Stall | Cut | None:
+    def fault(self, method: str, path: str) -> Fault | None:
         with self._lock:
             for wanted, ending, faults in self._faults:
                 if wanted == method and path.endswith(ending) and faults:
                     return faults.popleft()
         return None
+
+    def heal(self) -> None:
+        """Forget the faults that have not happened yet."""
+        with self._lock:
+            self._faults.clear()
 
     def requests(self, method: str, ending: str) -> list[Seen]:
         """Return the requests so far with this method and end of path."""
@@ -303,11 +326,17 @@ def _handler(stub: StubServer) -> type[BaseHTTPRequestHandler]:
                 self.rfile.read(length // 2 if fault.when == "during" else 0)
                 return self._cut()
             content = self.rfile.read(length)
+            if isinstance(fault, Raw):
+                with contextlib.suppress(OSError):  # the client has seen enough
+                    fault.write(self.connection, stub.closing)
+                return self._cut()
             if isinstance(fault, Answer):
                 return self._send(seen, fault.status, _error(fault.message), fault.headers)
             status, body = stub.handle(seen, content, part=isinstance(fault, Cut) and fault.when == "part")
             if isinstance(fault, Cut):
                 return self._cut()
+            if isinstance(fault, Edit):
+                body = fault.change(body)
             if isinstance(fault, Stall):
                 stub.closing.wait(fault.seconds)
             return self._send(seen, status, body, {})
@@ -319,7 +348,7 @@ def _handler(stub: StubServer) -> type[BaseHTTPRequestHandler]:
             with contextlib.suppress(OSError):  # the client was quicker
                 self.connection.shutdown(socket.SHUT_RDWR)
 
-        def _send(self, seen: Seen, status: int, body: dict, headers: dict) -> None:
+        def _send(self, seen: Seen, status: int, body: object, headers: dict) -> None:
             seen.status = status
             content = json.dumps(body).encode()
             try:

@@ -1,8 +1,11 @@
 """The user and the password of an address are shown nowhere."""
 
+import re
+
 import pytest
 
 from ragkit import RagkitError, VectorSpec, load_beir, open_index
+from ragkit.addresses import is_address
 from ragkit.cli import main
 from ragkit.errors import shown
 from tests.stub_server import Answer, StubServer
@@ -26,6 +29,43 @@ def test_a_key_in_the_query_is_not_shown():
 )
 def test_what_holds_no_secret_is_shown_as_it_is(text):
     assert shown(text) == text
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        *[(half, "only half of one; did you mean 'http://host'") for half in ("http:/host", "http:host", "//host")],
+        ("localhost:6333", "did you mean 'http://localhost:6333'"),
+        ("grpc://host:6334", "begins with grpc://; expected a folder, or an address that begins with http://"),
+        *[(f"http://host:{port}", "its port is no number from 1 to 65535") for port in ("99999", "-1", "port", "1.5")],
+        ("http://host:0", "with port 0"),
+        *[(none, "names no host") for none in ("http://", "http:///x", "http://:6333", "http://a..b", "http://[::1]x")],
+        ("http://[::1", "its brackets hold no IPv6 address"),
+        *[(odd, "a space or a control character") for odd in ("http://a b", "http://a\n b", "http://\x1b[31m")],
+    ],
+)
+def test_what_can_be_no_address_is_refused_and_no_folder_is_made(address, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_address(address)
+    for place in (address, None):
+        monkeypatch.setenv("QDRANT_URL", address)
+        with pytest.raises(RagkitError, match=re.escape(message)) as caught:
+            open_index(place, {"dense": VectorSpec(2)})
+        assert str(caught.value).isprintable() and not list(tmp_path.iterdir())
+    monkeypatch.setenv("RAGKIT_MIRROR", address)
+    with pytest.raises(RagkitError, match="RAGKIT_MIRROR.*" + re.escape(message)):
+        load_beir("cranfield")
+
+
+@pytest.mark.parametrize("form", ["HTTP://{}", "Http://{}/", " http://{}\n", "http://{}//"])
+def test_an_address_in_another_form_is_the_same(form, stub):
+    with open_index(form.format(stub.url.removeprefix("http://")), {"dense": VectorSpec(2)}) as index:
+        assert index.url == stub.url
+
+
+@pytest.mark.parametrize("text", ["films", "./a@b", "C:/films", ":memory:", "/srv/http", "https", "a:b"])
+def test_folders_are_no_addresses(text):
+    assert not is_address(text)
 
 
 @pytest.fixture()

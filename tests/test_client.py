@@ -17,7 +17,8 @@ from ragkit import Prefetch, RagkitError, ServerOptions, Storage, VectorSpec, op
 from ragkit.engines._connection import Retries, point_bytes, shortened
 from ragkit.engines.index import Fusion
 from ragkit.vectors import Sparse
-from tests.stub_server import Answer, Cut, Stall, StubServer
+from tests.faults.answers import drip, endless, head, page
+from tests.stub_server import Answer, Cut, Edit, Raw, Stall, StubServer
 
 SPECS = {"dense": VectorSpec(24), "colbert": VectorSpec(8, True), "bm25": VectorSpec(0, sparse=True)}
 COUNT = 60
@@ -639,6 +640,137 @@ def test_options_that_cannot_be_are_refused(field):
 def test_requests_over_a_servers_limit_cannot_be_asked_for():
     with pytest.raises(RagkitError, match="request_bytes is 33,554,433; a Qdrant server takes at most 33,554,432"):
         ServerOptions(request_bytes=32 * 2**20 + 1)
+
+
+# Answers that are not to be trusted
+
+
+@pytest.mark.parametrize("around", ["\n", " ", "\r\n", "\xa0"])
+def test_white_space_around_a_key_is_not_sent(monkeypatch, around):
+    with StubServer(api_key="secret") as stub:
+        monkeypatch.setenv("QDRANT_API_KEY", f"{around}secret{around}")
+        with pytest.warns(UserWarning, match="insecure connection"):
+            open_index(stub.url, SPECS).close()
+        assert {seen.headers["api-key"] for seen in stub.seen} == {"secret"}
+
+
+@pytest.mark.parametrize("odd", ["\n", "\x01", "é", "–", "\x7f"])
+def test_a_key_that_no_header_can_carry_is_refused_unseen(stub, monkeypatch, odd):
+    monkeypatch.setenv("QDRANT_API_KEY", f"sec{odd}ret")
+    with pytest.raises(RagkitError, match="QDRANT_API_KEY has a character at place 4 of 7") as caught:
+        open_index(stub.url, SPECS)
+    assert "sec" not in str(caught.value) and not stub.seen
+
+
+def test_a_key_that_a_server_says_back_is_not_shown(monkeypatch):
+    with StubServer(api_key="s3cret") as stub:
+        monkeypatch.setenv("QDRANT_API_KEY", "s3cret")
+        stub.fail("GET", "/exists", Answer(401, "no such key: s3cret!"))
+        with pytest.warns(UserWarning), pytest.raises(RagkitError, match="no such key: …!"):
+            open_index(stub.url, SPECS)
+
+
+@pytest.mark.parametrize("text", ["no \x1b[31m\a" * 9, "long " * 10**6, "\ud800"], ids=["control", "long", "surrogate"])
+def test_what_a_server_says_is_cut_and_made_plain(stub, text):
+    stub.fail("GET", "/exists", Answer(400, text))
+    with pytest.raises(RagkitError, match="400: ") as caught:
+        open_index(stub.url, SPECS)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_named_and_not_followed(stub, monkeypatch, status):
+    with StubServer() as other:
+        stub.fail("GET", "/exists", Answer(status, headers={"Location": f"{other.url}/x?token=1"}))
+        message = rf"answered {status}, a redirect to '{other.url}/x\?…', where the key is not sent"
+        with pytest.raises(RagkitError, match=message):
+            open_index(stub.url, SPECS)
+        assert not other.seen
+
+
+NO_QDRANT = {
+    "HTML": b"<html>log in</html>",
+    "nothing": b"",
+    "{}": b"{}",
+    "a wrong schema": b'{"result": {"exists": [1]}}',
+    "deep": b'{"result": ' + b"[" * 10**5,
+    "a long number": b'{"result": ' + b"9" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("body", NO_QDRANT.values(), ids=NO_QDRANT)
+def test_200_with_something_else_than_qdrants_json_is_told(stub, body):
+    stub.fail("GET", "/exists", Raw(page("200 OK", body)))
+    with pytest.raises(RagkitError, match=r"is no Qdrant server\. Check QDRANT_URL"):
+        open_index(stub.url, SPECS)
+
+
+def test_an_answer_without_an_end_is_told_and_not_asked_for_again(stub, naps):
+    stub.fail("GET", "/exists", Raw(endless(head("200 OK"), b" " * 2**20)))
+    with pytest.raises(RagkitError, match="GET /collections/ragkit/exists cannot be read: the answer is larger"):
+        open_index(stub.url, SPECS)
+    assert naps == []
+
+
+def test_a_server_that_drips_meets_the_timeout(stub, naps):
+    stub.fail("GET", "/exists", *[Raw(drip(head("200 OK", "Content-Length: 99"), b" "))] * 6)
+    with pytest.raises(RagkitError, match=r"6 times .* \(the last time: no answer in time\)"):
+        open_index(stub.url, SPECS, options=ServerOptions(timeout=1))
+
+
+def edited(change):
+    return Edit(lambda body: {**body, "result": change(body["result"])})
+
+
+def hits(change):
+    return edited(lambda result: {"points": change(result["points"])})
+
+
+WRONG_HITS = {
+    "twice the same": (hits(lambda points: [points[0], *points[:-1]]), "one of them twice"),
+    "one more": (hits(lambda points: [*points, {**points[0], "id": 59}]), "where 15 were asked for"),
+    "fewer": (hits(lambda points: points[1:]), "found 14 documents where it must find 15"),
+    "negative": (hits(lambda points: [{**points[0], "id": -1}, *points[1:]]), "is not whole"),
+    "a UUID": (hits(lambda points: [{**points[0], "id": "3"}, *points[1:]]), "that ragkit did not store"),
+    "NaN": (hits(lambda points: [{**points[0], "score": float("nan")}, *points[1:]]), "no finite float32"),
+    "infinite": (hits(lambda points: [{**points[0], "score": 1e300}, *points[1:]]), "no finite float32"),
+}
+
+
+@pytest.mark.parametrize(("fault", "message"), WRONG_HITS.values(), ids=WRONG_HITS)
+def test_hits_that_no_search_can_find_are_refused(stub, vectors, fault, message):
+    with open_index(stub.url, SPECS, **OPEN) as index:
+        index.add(DOC_IDS, vectors)
+        stub.fail("POST", "/query", fault)
+        with pytest.raises(RagkitError, match=message):
+            index.search(vectors["dense"][0], "dense", 15)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        edited(lambda result: {**result, "next_page_offset": 0}),
+        edited(lambda result: {"points": [], "next_page_offset": 7}),
+        edited(lambda result: {**result, "next_page_offset": 10**6}),
+        edited(lambda result: {**result, "points": result["points"][::-1]}),
+        edited(lambda result: {**result, "points": [{**p, "payload": {"doc_id": "a"}} for p in result["points"]]}),
+    ],
+    ids=["the same page", "empty pages", "pages that go on", "no order", "one id for all"],
+)
+def test_a_list_of_documents_that_is_none_comes_to_an_end(stub, vectors, monkeypatch, fault):
+    with open_index(stub.url, SPECS, **OPEN) as index:
+        index.add(DOC_IDS, vectors)
+    monkeypatch.setattr("ragkit.engines.server._PAGE", 40)
+    stub.fail("POST", "/scroll", *[fault] * 99)
+    with pytest.raises(RagkitError, match="lists its documents twice, in no order or without an end"):
+        open_index(stub.url, SPECS, **OPEN)
+
+
+def test_numbers_that_json_cannot_hold_are_refused_before_they_are_sent(stub, vectors):
+    with open_index(stub.url, SPECS, **OPEN) as index:
+        with pytest.raises(RagkitError, match="a number that is not finite"):
+            index.add(DOC_IDS[:1], {**{n: v[:1] for n, v in vectors.items()}, "dense": [vectors["dense"][0] * np.nan]})
+        assert not stub.requests("PUT", "/points")
 
 
 # The stub itself

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 import pooch
-import requests
 
+from ragkit import network
 from ragkit.datasets import readers
 from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.datasets.qrels import read_qrels
@@ -81,25 +81,28 @@ def _fetch(known: Known) -> Path:
             return folder
         if archive.is_file():
             return _unpacked(archive, known)
-    if address and (found := _from_address(address, known)):
-        return found
     told = shown(os.environ.get("RAGKIT_MIRROR") or "unset")
+    if address:
+        try:
+            return _from_address(address, known)
+        except network.Unreachable as error:
+            told = f"{shown(address)}: {error}"
     where = f"in the cache ({cached}), not in a mirror (RAGKIT_MIRROR={told})"
     advice = f"set RAGKIT_MIRROR to a folder that holds beir/{known.name}/corpus.jsonl"
     if known.url is None:
         raise RagkitError(f"{known.name} is not {where}, and BEIR has no archive of it: {advice}.")
     try:
         archive = _download(known.url, f"md5:{known.md5}", cache_dir() / "downloads")
-    except _Unreachable as error:
+    except network.Unreachable as error:
         raise RagkitError(
             f"{known.name} is not {where}, and {known.url} did not give it ({error}). Connect once, or "
             f"{advice} or beir/{known.archive}.zip."
-        ) from None  # the network library's own traceback is 80 lines that say no more
+        ) from None
     return _unpacked(archive, known)
 
 
-def _from_address(mirror: str, known: Known) -> Path | None:
-    """Return the collection from a mirror that is an address, None if that has neither its archive nor its files."""
+def _from_address(mirror: str, known: Known) -> Path:
+    """Return the collection from a mirror that is an address; raise Unreachable if it has neither archive nor files."""
     url = f"{mirror}/beir/{known.archive}.zip"
     try:
         # Not kept, since nothing says what its bytes should be.
@@ -110,19 +113,16 @@ def _from_address(mirror: str, known: Known) -> Path | None:
             tempfile.TemporaryDirectory(prefix=".download-", dir=cache_dir()) as folder,
         ):
             return _unpacked(_download(url, None, Path(folder)), known, url)
-    except _Unreachable:
+    except network.Unreachable:
         pass  # the mirror may hold the files instead of the archive
     cached = cache_dir() / "beir" / known.name
     names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in known.splits)]
     url = f"{mirror}/beir/{known.name}"
-    try:
-        with whole_folder(cached, True, _ELSEWHERE) as stage, _given_by(url, stage):
-            for name in names:
-                _download(f"{url}/{name}", None, (stage / name).parent)
-            _verify(stage, known)
-        return cached
-    except _Unreachable:
-        return None
+    with whole_folder(cached, True, _ELSEWHERE) as stage, _given_by(url, stage):
+        for name in names:
+            _download(f"{url}/{name}", None, (stage / name).parent)
+        _verify(stage, known)
+    return cached
 
 
 def _unpacked(archive: Path, known: Known, source: str | None = None) -> Path:
@@ -199,23 +199,24 @@ def _difference(
     return None
 
 
-class _Unreachable(Exception):
-    """An address did not give a file."""
-
-
 def _download(url: str, known_hash: str | None, folder: Path) -> Path:
     """Return the file of an address, fetched to a folder; known_hash: as pooch takes it, such as "md5:…".
 
-    A file that is in the folder is taken if it has that hash. Raises _Unreachable if there is no such file, or another.
+    A file that is in the folder is taken if it has that hash. Raises network.Unreachable if there is no such file, or
+    another.
     """
     pooch.get_logger().setLevel("WARNING")
-    name, bar = url.rsplit("/", 1)[1], not os.environ.get("TQDM_DISABLE")
+    name = url.rsplit("/", 1)[1]
+
+    def fetch(url: str, path: str, _: object) -> None:
+        network.fetch(url, Path(path))
+
     with saying(f"{shown(url)} cannot be kept in {folder}", _ELSEWHERE):
         try:
-            # pooch writes to a temporary file, checks the hash, then renames.
-            path = Path(pooch.retrieve(url, known_hash, fname=name, path=folder, progressbar=bar))
-        except (requests.RequestException, ValueError) as error:
-            raise _Unreachable(type(error).__name__) from error
+            # pooch has a temporary file written, checks the hash, then renames.
+            path = Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=fetch))
+        except ValueError:  # of pooch, for another hash
+            raise network.Unreachable("it gave another file than the one that is known by that name") from None
         path.chmod(new_mode())
     return path
 

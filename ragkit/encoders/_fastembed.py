@@ -7,7 +7,9 @@ run the tests of the encoders, then change it.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
+import httpx
 import numpy as np
 import onnxruntime
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
@@ -18,13 +20,17 @@ from fastembed.text.pooled_normalized_embedding import (
     PooledNormalizedEmbedding,
     PooledNormalizedEmbeddingWorker,
 )
+from huggingface_hub import get_session
 from tokenizers import Tokenizer
 
 from ragkit.encoders.embedded import COLBERT, FOLDERS, TOKENS, model_folder
+from ragkit.network import bound
 
 WRITTEN_FOR = "0.9.1"
 
 Embedding = TextEmbedding | LateInteractionTextEmbedding
+
+_bound: WeakSet[httpx.Client] = WeakSet()
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -118,6 +124,14 @@ class _ColbertWorker(ColbertEmbeddingWorker):
 class _TokensWorker(ColbertEmbeddingWorker):
     def init_embedding(self, model_name: str, cache_dir: str, **kwargs: Any) -> EmbeddedTokens:
         return EmbeddedTokens(model_name, cache_dir=cache_dir, threads=1, **kwargs)
+
+
+def bound_hub() -> None:
+    """Have what is downloaded from the hub meet a deadline and a size, as far as it comes through its HTTP client."""
+    client = get_session()  # one for all, until somebody closes it
+    if isinstance(client, httpx.Client) and client not in _bound:
+        bound(client)
+        _bound.add(client)
 
 
 def register() -> None:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from ragkit.datasets.passages import Piece
 from ragkit.encoders import _fastembed, embedded
 from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, plain
 from ragkit.files import sha256
 
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
@@ -111,6 +111,8 @@ class Encoder(CachedEncoder):
         self._asked = _asked(threads, providers, cuda)
         self._chosen = cuda != "auto" or providers is not None  # else FastEmbed goes on with the processor
         options = {"threads": threads, "providers": providers, "cuda": cuda}
+        if download and self.name not in embedded.FOLDERS:
+            _fastembed.bound_hub()
         try:
             self._model = cls(self.name, lazy_load=True, local_files_only=not download, **options)
         except RagkitError:
@@ -122,7 +124,9 @@ class Encoder(CachedEncoder):
                 else "It is not one of the embedded models, so it is downloaded from its hub on first use: connect "
                 "once, or unset RAGKIT_DENSE_MODEL and RAGKIT_COLBERT_MODEL to use the embedded ones."
             )
-            raise RagkitError(f"The model {self.name} could not be loaded ({error}). {advice}") from error
+            raise RagkitError(
+                f"The model {self.name} could not be loaded ({plain(str(error), 300)}). {advice}"
+            ) from error
 
     @functools.cached_property
     def fingerprint(self) -> str:

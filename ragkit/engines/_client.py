@@ -9,6 +9,7 @@ from qdrant_client import QdrantClient, models
 
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.engines.server_options import ServerOptions
+from ragkit.errors import RagkitError
 from ragkit.vectors import Sparse, Storage, Vector, VectorSpec
 
 _TURBO = {
@@ -54,7 +55,10 @@ class ClientIndex(Index):
 
     def _points(self, **request) -> list[tuple[int, float]]:
         response = self.client.query_points(self.collection, with_payload=False, **request)
-        return [(int(point.id), point.score) for point in response.points]
+        found = [(point.id, point.score) for point in response.points if isinstance(point.id, int)]
+        if len(found) < len(response.points):
+            raise RagkitError(f"{self.place} found points that ragkit did not store. Choose another name.")
+        return found
 
     def _stage(self, stage: Prefetch) -> models.Prefetch:
         params = self._search_params(stage.using)

@@ -1,9 +1,11 @@
-"""A connection to a Qdrant server: vectors in few digits, what fails for a while sent again, errors told in words."""
+"""A connection to a Qdrant server: vectors in few digits, what fails for a while sent again, answers not trusted."""
 
 import json
 import os
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from random import random
 from time import monotonic, sleep
@@ -12,16 +14,23 @@ import httpx
 import numpy as np
 from qdrant_client import QdrantClient
 from qdrant_client.common.version_check import is_compatible
-from qdrant_client.http.exceptions import ResponseHandlingException
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from ragkit.errors import RagkitError, shown
+from ragkit import network
+from ragkit.addresses import checked
+from ragkit.errors import RagkitError, plain, shown
 from ragkit.vectors import Sparse, Vector
 
 # Too slow, too many requests, or something between here and the server: the same request may succeed later.
 PASSING = {408, 429, 500, 502, 503, 504}
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+# Of an answer: a page of 10,000 ids of documents has 1 to 5 MB, and a million hits have 40 MB.
+MOST_ANSWER_BYTES = 64 * 2**20
+# Of an answer that is an error, so much is read for its message.
+_MOST_MESSAGE_BYTES = 4096
+_VERSION = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}[\w.+-]{0,40}", re.ASCII)
 
 Send = Callable[[httpx.Request], httpx.Response]
 
@@ -37,28 +46,27 @@ def connect(url: str, timeout: int) -> tuple[QdrantClient, str]:
     The key is QDRANT_API_KEY. Raises RagkitError if no Qdrant server answers; warns if its version is too far
     from qdrant-client's.
     """
-    key = os.environ.get("QDRANT_API_KEY") or None
+    url, key = checked(url), api_key()
     try:
         # Its own check runs in a thread, and its warning comes whenever that is done.
-        client = QdrantClient(url=url, api_key=key, timeout=timeout, check_compatibility=False)
+        client = QdrantClient(url=url, api_key=key or None, timeout=timeout, check_compatibility=False)
     except ValueError:  # its message quotes the address as it is
-        raise RagkitError(f"{shown(url)} is no address; expected one such as http://localhost:6333.") from None
+        raise RagkitError(f"{plain(shown(url))} is no address; expected one such as http://localhost:6333.") from None
+    network.bound(client.http.client._client, MOST_ANSWER_BYTES)  # httpx's client, which no public name leads to
     retries = Retries()
     client.http.client.add_middleware(retries)
     try:
-        found = client.info().version
+        with understood(f"What answers at {shown(url)}"):
+            found = client.info().version
+            if not _VERSION.fullmatch(found):
+                raise ValueError(found)
     except RagkitError as error:
         client.close()
         if retries.reached:
             raise
         raise RagkitError(
             f"No Qdrant server answers at {shown(url)} ({error}). Check QDRANT_URL, or unset it."
-        ) from error
-    except ResponseHandlingException as error:
-        client.close()
-        raise RagkitError(
-            f"What answers at {shown(url)} is no Qdrant server. Check QDRANT_URL, or unset it."
-        ) from error
+        ) from None
     if not is_compatible(version("qdrant-client"), found):
         warnings.warn(
             f"The server at {shown(url)} is Qdrant {found}, and qdrant-client {version('qdrant-client')} is made for "
@@ -66,6 +74,46 @@ def connect(url: str, timeout: int) -> tuple[QdrantClient, str]:
             stacklevel=2,
         )
     return client, found
+
+
+def api_key() -> str:
+    """Return QDRANT_API_KEY without the white space around it; "" if it is not set.
+
+    Raises RagkitError, without showing it, for one that no header can carry: what is copied may bring a line break or
+    a dash that is no hyphen along.
+    """
+    key = os.environ.get("QDRANT_API_KEY", "").strip()
+    odd = next((place for place, c in enumerate(key, 1) if not " " <= c <= "~"), None)
+    if odd is not None:
+        raise RagkitError(
+            f"QDRANT_API_KEY has a character at place {odd} of {len(key)} that no key has: a line break, or none of "
+            "ASCII. Copy it anew."
+        )
+    return key
+
+
+def heard(text: str, length: int = 200) -> str:
+    """Return what a server said in printable characters, cut, and without the key, which it may say back."""
+    key = os.environ.get("QDRANT_API_KEY", "").strip()
+    return plain(text.replace(key, "…") if key else text, length)
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turn whatever qdrant-client makes of an answer that is none of Qdrant's into a RagkitError.
+
+    what: who answers, as a sentence begins. qdrant-client wraps only some of it, and asserts that there is a result.
+    """
+    try:
+        yield
+    except RagkitError:
+        raise
+    except (ResponseHandlingException, UnexpectedResponse, ValueError, RecursionError, AssertionError):
+        # The cause is left out: it holds the answer, of any length.
+        raise RagkitError(
+            f"{what} is no Qdrant server. Check QDRANT_URL, or unset it; or something between here and there answers, "
+            "such as a proxy, or a network that one must log in to."
+        ) from None
 
 
 class Retries:
@@ -89,15 +137,19 @@ class Retries:
             try:
                 response = send(request)
             except ResponseHandlingException as error:
-                if not isinstance(error.source, httpx.TransportError):
-                    raise
-                problem = _in_words(error.source)
+                problem = heard(network.in_words(error.source))
                 if not self.reached:
-                    raise RagkitError(problem) from error
+                    raise RagkitError(problem) from None
+                if not isinstance(error.source, httpx.TransportError):
+                    raise RagkitError(
+                        f"The Qdrant server's answer to {_name(request)} cannot be read: {problem}."
+                    ) from None
             else:
                 self.reached = True
-                if response.status_code < 400:
+                if response.status_code in (200, 201, 202):
                     return response
+                if response.status_code < 400:
+                    raise RagkitError(_elsewhere(request, response))
                 problem = f"{response.status_code}: {_message(response)}"
                 if response.status_code not in PASSING:
                     raise RagkitError(f"The Qdrant server refused {_name(request)} with {problem}.{_advice(response)}")
@@ -115,19 +167,27 @@ def _name(request: httpx.Request) -> str:
     return f"{request.method} {request.url.path}"
 
 
-def _in_words(error: httpx.TransportError) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer in time"
-    if isinstance(error, httpx.ConnectError):
-        return f"no connection: {error}"
-    return f"the connection was cut: {error or type(error).__name__}"
-
-
 def _message(response: httpx.Response) -> str:
+    """Return the message of an error: Qdrant's, or the beginning of what a proxy, say, has answered."""
     try:
-        return response.json()["status"]["error"].rstrip(".")
-    except (ValueError, LookupError, TypeError, AttributeError):  # not Qdrant: a proxy, say
-        return response.text.strip()[:200] or response.reason_phrase
+        if len(response.content) <= _MOST_MESSAGE_BYTES:
+            return heard(response.json()["status"]["error"].rstrip("."))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        pass
+    # Not in the charset that it names, which may be none of text.
+    text = response.content[:_MOST_MESSAGE_BYTES].decode("utf8", "replace").strip()
+    return heard(text or response.reason_phrase)
+
+
+def _elsewhere(request: httpx.Request, response: httpx.Response) -> str:
+    told = f"What answers {_name(request)} is no Qdrant server: it answered {response.status_code}"
+    place = response.headers.get("Location")
+    if place is None:
+        return f"{told}. Check QDRANT_URL, or unset it."
+    return (
+        f"{told}, a redirect to {heard(shown(place))!r}, where the key is not sent. If that is your server, name it as "
+        "the address; else log in to the network, or check QDRANT_URL."
+    )
 
 
 def _asked(response: httpx.Response) -> float | None:
@@ -135,14 +195,14 @@ def _asked(response: httpx.Response) -> float | None:
     text = response.headers.get("Retry-After")
     try:
         return None if text is None else float(Retry().parse_retry_after(text))
-    except InvalidHeader:
+    except (InvalidHeader, ValueError, OverflowError):
         return None
 
 
 def _advice(response: httpx.Response) -> str:
     if response.status_code in (401, 403):
         return " Check QDRANT_API_KEY."
-    if response.status_code == 413 or "larger than allowed" in response.text:
+    if response.status_code == 413 or b"larger than allowed" in response.content[:_MOST_MESSAGE_BYTES]:
         return " Lower ServerOptions(request_bytes=…), or raise what the server or a proxy before it takes."
     return ""
 

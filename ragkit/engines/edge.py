@@ -203,7 +203,7 @@ class EdgeIndex(Index):
         with self._edge("cannot be searched", self._fits) as shard:
             found = shard.query_batch(qe.QueryBatchRequest(requests))
         least = self._least(using, limit)
-        return [self._hits([(int(point.id), point.score) for point in points], least) for points in found]
+        return [self._hits([(int(point.id), point.score) for point in points], least, limit) for points in found]
 
     def _query(self, vector, using, limit, prefetch):
         return self._points(

@@ -4,9 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ragkit.errors import RagkitError
 from ragkit.progress import progress
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Hits, Sparse, Vector, VectorSpec
+
+_MOST_SCORE = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class Index(ABC):
         if it finds fewer documents than it must, or one that is not known to be stored.
         """
         self._know(using, *(stage.using for stage in prefetch))
-        return self._hits(self._query(vector, using, limit, prefetch), self._least(using, limit, prefetch))
+        return self._hits(self._query(vector, using, limit, prefetch), self._least(using, limit, prefetch), limit)
 
     def fuse(self, fusion: Fusion, limit: int) -> Hits:
         """Return the `limit` best (doc_id, fused score), best first, ties by doc_id.
@@ -122,7 +126,7 @@ class Index(ABC):
         self._know(*(stage.using for stage in fusion.prefetches))
         total = sum(stage.depth for stage in fusion.prefetches)
         least = max((self._least(stage.using, stage.depth) for stage in fusion.prefetches), default=0)
-        return self._hits(self._query_fused(fusion, total), least)[:limit]
+        return self._hits(self._query_fused(fusion, total), least, total)[:limit]
 
     def _know(self, *names: str) -> None:
         for name in names:
@@ -137,8 +141,8 @@ class Index(ABC):
         candidates = [self._least(stage.using, stage.depth) for stage in prefetch]
         return min(limit, max(candidates) if candidates else len(self.doc_ids))
 
-    def _hits(self, points: list[tuple[int, float]], least: int = 0) -> Hits:
-        if any(point >= len(self.doc_ids) for point, _ in points):
+    def _hits(self, points: list[tuple[int, float]], least: int, most: int) -> Hits:
+        if any(not 0 <= point < len(self.doc_ids) for point, _ in points):
             raise RagkitError(
                 f"{self.place} is not whole: storing it was interrupted after {len(self.doc_ids):,} documents, or "
                 "another process stores it now. Store the rest first."
@@ -148,6 +152,13 @@ class Index(ABC):
                 f"{self.place} found {len(points):,} documents where it must find {least:,}. Either the query holds "
                 "numbers that are not finite, or the index is damaged: delete it, and build it anew."
             )
+        if len(points) > most or len({point for point, _ in points}) < len(points):
+            raise RagkitError(
+                f"{self.place} found {len(points):,} documents where {most:,} were asked for, or one of them twice: "
+                "no search of Qdrant's does. Is something else at that place?"
+            )
+        if not all(abs(score) <= _MOST_SCORE for _, score in points):  # nor is NaN
+            raise RagkitError(f"{self.place} gave a document a score that is no finite float32. Build it anew.")
         return sorted(((self.doc_ids[p], score) for p, score in points), key=lambda hit: (-hit[1], hit[0]))
 
     def _check_names(self, vectors: dict) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from ragkit.addresses import is_address
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
@@ -99,7 +100,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
     """
     where = chosen_place(where)
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
-    remote, local = str(where).startswith(("http://", "https://")), where == ":memory:"
+    remote, local = where is not None and is_address(where), where == ":memory:"
     folder = None if remote or local else expanded(where) if where is not None else cache_dir() / "edge"
     floats, largest, small, exact = 0, "", 0, True
     new: dict[tuple[CachedEncoder, str], int] = {}

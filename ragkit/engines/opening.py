@@ -1,15 +1,14 @@
 """One interface over Qdrant's engines: local mode, Qdrant Edge, a server."""
 
 import os
-import re
 import tempfile
 from pathlib import Path
 
+from ragkit.addresses import checked, is_address
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.folder import sweep, usable
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.engines.server_options import ServerOptions
-from ragkit.errors import RagkitError, shown
 from ragkit.files import expanded, saying
 from ragkit.paths import cache_dir
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
@@ -20,17 +19,13 @@ __all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Storage", "Vector",
 def chosen_place(where: str | Path | None) -> str | None:
     """Return where an index is to be: as given, else what `QDRANT_URL` says; None is a temporary folder.
 
-    Raises RagkitError for an address that does not begin with http:// or https://, which would be taken for a folder,
-    and for a file, or a folder that holds something else than an index.
+    Raises RagkitError as addresses.checked does for what is meant as an address, and for a file, or a folder that holds
+    something else than an index.
     """
     chosen = str(where) if where is not None else os.environ.get("QDRANT_URL") or None
-    if chosen and "://" in chosen:
-        if not chosen.startswith(("http://", "https://")):
-            raise RagkitError(f"{shown(chosen)!r} is no address of a server; expected one that begins with http://.")
-    elif chosen and re.fullmatch(r"[\w.-]+:\d+/?|[^/\\]{2,}:.*@.+", chosen):
-        url = shown(f"http://{chosen}")
-        raise RagkitError(f"{url.removeprefix('http://')!r} is neither a URL nor a folder; did you mean {url!r}?")
-    elif chosen and chosen != ":memory:":
+    if chosen and is_address(chosen):
+        return checked(chosen)
+    if chosen and chosen != ":memory:":
         usable(expanded(chosen))
     return chosen
 
@@ -62,7 +57,7 @@ def open_index(
     where = chosen_place(where)
     if where is None:
         return temporary_index(vectors, name)
-    if where == ":memory:" or where.startswith(("http://", "https://")):
+    if where == ":memory:" or is_address(where):
         return _client_index(where, vectors, name, content, options)
     return EdgeIndex(expanded(where), vectors, content)
 

@@ -3,10 +3,11 @@
 import sys
 from time import monotonic, sleep
 
+import numpy as np
 from qdrant_client import models
 
 from ragkit.engines._client import ClientIndex, collection_name, differences, search_params, vectors_config
-from ragkit.engines._connection import connect, point_bytes, shortened
+from ragkit.engines._connection import connect, heard, point_bytes, shortened, understood
 from ragkit.engines.server_options import MAX_REQUEST_BYTES, ServerOptions
 from ragkit.errors import RagkitError, shown
 from ragkit.progress import progress
@@ -17,6 +18,8 @@ _PAGE = 10_000
 # Small copies and graphs are made of segments above so many kilobytes, as on Edge, once all is stored.
 _INDEX_KB = 100
 _POLL_S = 0.5
+# Differences that a message tells.
+_MOST_TOLD = 8
 
 
 def ask_server(url: str, timeout: int = 5) -> str:
@@ -26,7 +29,8 @@ def ask_server(url: str, timeout: int = 5) -> str:
     """
     client, found = connect(url, timeout)
     try:
-        client.collection_exists("ragkit")  # its version a server tells to everybody
+        with understood(f"What answers at {shown(url)}"):
+            client.collection_exists("ragkit")  # its version a server tells to everybody
     finally:
         client.close()
     return found
@@ -51,6 +55,7 @@ class ServerIndex(ClientIndex):
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
         name = collection_name(name, vectors, content)
         self.place = f"The collection {name} at {self.url}"
+        self._answering = f"What answers at {self.url}"
         try:
             super().__init__(client, name, vectors)
         except BaseException:
@@ -58,6 +63,10 @@ class ServerIndex(ClientIndex):
             raise
 
     def _open(self) -> None:
+        with understood(self._answering):
+            self._find()
+
+    def _find(self) -> None:
         exists = self.client.collection_exists(self.collection)
         if exists and self.options.recreate:
             count = self.client.count(self.collection, exact=True).count
@@ -70,13 +79,13 @@ class ServerIndex(ClientIndex):
         different = differences(config, self.vectors, self.options)
         if different and exists:
             raise RagkitError(
-                f"{self.place} is another one: {'; '.join(different)}. Ask for what it is, "
+                f"{self.place} is another one: {_listed(different)}. Ask for what it is, "
                 "choose another name, or delete it with ServerOptions(recreate=True)."
             )
         if different:
             raise RagkitError(
                 f"{self.engine} at {self.url} made the collection {self.collection} otherwise than asked: "
-                f"{'; '.join(different)}. A newer server may know these settings (ragkit is made for 1.20)."
+                f"{_listed(different)}. A newer server may know these settings (ragkit is made for 1.20)."
             )
         if exists:
             self._load()
@@ -97,25 +106,41 @@ class ServerIndex(ClientIndex):
 
     def _load(self) -> None:
         """Read which documents are stored without a gap; points beyond one are what an interruption left."""
-        offset = None
+        offset, last, most = None, -1, _PAGE
         while True:
             records, offset = self.client.scroll(
                 self.collection, limit=_PAGE, offset=offset, with_payload=["doc_id"], with_vectors=False
             )
             for record in records:  # in the order of their ids
-                payload = record.payload or {}
-                if not isinstance(record.id, int) or "doc_id" not in payload:
+                doc_id = (record.payload or {}).get("doc_id")
+                if not isinstance(record.id, int) or not isinstance(doc_id, str):
                     raise RagkitError(
-                        f"{self.place} holds points that ragkit did not store, such as {record.id}. Choose another "
-                        "name."
+                        f"{self.place} holds points that ragkit did not store, such as {heard(str(record.id), 40)}. "
+                        "Choose another name."
                     )
+                if record.id <= last:
+                    raise self._disordered()
+                last = record.id
                 if record.id == len(self.doc_ids):
-                    self.doc_ids.append(payload["doc_id"])
+                    self.doc_ids.append(doc_id)
                 else:
                     self._beyond.append(record.id)
             if offset is None:
                 break
+            read = len(self.doc_ids) + len(self._beyond)
+            if read > most:  # another process may store more while this one reads
+                most = self.client.count(self.collection, exact=True).count
+            if not records or not isinstance(offset, int) or offset <= last or read > most:
+                raise self._disordered()
+        if len(set(self.doc_ids)) < len(self.doc_ids):
+            raise self._disordered()
         self.reopened = bool(self.doc_ids)
+
+    def _disordered(self) -> RagkitError:
+        return RagkitError(
+            f"{self.place} lists its documents twice, in no order or without an end, which Qdrant does not. Is "
+            "something else at that address? Or store them anew with ServerOptions(recreate=True)."
+        )
 
     def _check(self, doc_id, document):
         super()._check(doc_id, document)
@@ -134,14 +159,19 @@ class ServerIndex(ClientIndex):
 
     def _upsert(self, points, batch, doc_ids):
         try:
-            super()._upsert(points, batch, doc_ids)
+            with understood(self._answering):
+                super()._upsert(points, batch, doc_ids)
         except RagkitError as error:
             raise RagkitError(
                 f"{error} {len(self.doc_ids):,} documents are stored; run it again, and it continues there."
             ) from error
 
     def _finish(self):
-        stale = [point for point in self._beyond if point >= len(self.doc_ids)]
+        with understood(self._answering):
+            self._settle()
+
+    def _settle(self) -> None:
+        stale: list[models.ExtendedPointId] = [point for point in self._beyond if point >= len(self.doc_ids)]
         for start in range(0, len(stale), _PAGE):
             self.client.delete(self.collection, models.PointIdsList(points=stale[start : start + _PAGE]), wait=True)
         self._beyond = []
@@ -174,7 +204,8 @@ class ServerIndex(ClientIndex):
             while True:
                 info = self.client.get_collection(self.collection)
                 if info.status == models.CollectionStatus.RED:
-                    raise RagkitError(f"{self.engine} at {self.url} cannot index: {info.optimizer_status}.")
+                    told = heard(str(info.optimizer_status))
+                    raise RagkitError(f"{self.engine} at {self.url} cannot index: {told}.")
                 calm = calm + 1 if info.status == models.CollectionStatus.GREEN else 0
                 if calm == 2:  # what was just asked for may not have begun the first time
                     break
@@ -188,12 +219,21 @@ class ServerIndex(ClientIndex):
         self._indexed = True
 
     def _points(self, **request):
-        if not self._indexed:
-            self._wait_for_index()
-        return super()._points(**request)
+        with understood(self._answering):
+            if not self._indexed:
+                self._wait_for_index()
+            return super()._points(**request)
 
     def _search_params(self, using):
         return search_params(self.vectors[using].storage)
 
     def _plain(self, vector):
+        if not np.isfinite(vector.values if isinstance(vector, Sparse) else vector).all():
+            raise RagkitError("A vector has a number that is not finite, which JSON cannot hold: what made it?")
         return super()._plain(vector) if isinstance(vector, Sparse) else shortened(vector).tolist()
+
+
+def _listed(differences: list[str]) -> str:
+    """Return what differs as one text, of names and values that a server gave."""
+    more = f"; and {len(differences) - _MOST_TOLD} more" if len(differences) > _MOST_TOLD else ""
+    return "; ".join(heard(difference, 120) for difference in differences[:_MOST_TOLD]) + more

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 from loguru import logger
 
+from ragkit.addresses import is_address
 from ragkit.datasets import beir
 from ragkit.datasets.catalogue import catalogue
 from ragkit.datasets.dataset import load_beir, load_movies
@@ -162,7 +163,7 @@ def _engine() -> Iterator[Finding]:
         from ragkit.engines.opening import chosen_place
 
         place = chosen_place(None)
-        yield _server(place) if place and place.startswith(("http://", "https://")) else _in_process(place)
+        yield _server(place) if place and is_address(place) else _in_process(place)
     except (RagkitError, OSError, ImportError) as error:
         yield Finding("missing", "engine", str(error), local=True)
 
