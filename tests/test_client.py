@@ -1,6 +1,7 @@
 """The way to a Qdrant server, without one: against a stub that validates requests and fails on demand."""
 
 import email.utils
+import itertools
 import json
 import os
 import threading
@@ -746,12 +747,18 @@ def test_hits_that_no_search_can_find_are_refused(stub, vectors, fault, message)
             index.search(vectors["dense"][0], "dense", 15)
 
 
+def new_page(start):
+    """A page of forty documents that nobody stored, and the next one's offset."""
+    points = [{"id": i, "payload": {"doc_id": f"new {i}"}} for i in range(start, start + 40)]
+    return {"points": points, "next_page_offset": start + 40}
+
+
 @pytest.mark.parametrize(
     "fault",
     [
         edited(lambda result: {**result, "next_page_offset": 0}),
         edited(lambda result: {"points": [], "next_page_offset": 7}),
-        edited(lambda result: {**result, "next_page_offset": 10**6}),
+        edited(lambda result, start=itertools.count(0, 40): new_page(next(start))),
         edited(lambda result: {**result, "points": result["points"][::-1]}),
         edited(lambda result: {**result, "points": [{**p, "payload": {"doc_id": "a"}} for p in result["points"]]}),
     ],
