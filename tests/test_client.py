@@ -747,6 +747,9 @@ def test_hits_that_no_search_can_find_are_refused(stub, vectors, fault, message)
             index.search(vectors["dense"][0], "dense", 15)
 
 
+STARTS = itertools.count(0, 40)
+
+
 def new_page(start):
     """A page of forty documents that nobody stored, and the next one's offset."""
     points = [{"id": i, "payload": {"doc_id": f"new {i}"}} for i in range(start, start + 40)]
@@ -758,7 +761,7 @@ def new_page(start):
     [
         edited(lambda result: {**result, "next_page_offset": 0}),
         edited(lambda result: {"points": [], "next_page_offset": 7}),
-        edited(lambda result, start=itertools.count(0, 40): new_page(next(start))),
+        edited(lambda result: new_page(next(STARTS))),
         edited(lambda result: {**result, "points": result["points"][::-1]}),
         edited(lambda result: {**result, "points": [{**p, "payload": {"doc_id": "a"}} for p in result["points"]]}),
     ],
