@@ -2,10 +2,13 @@
 
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import qdrant_edge
 from tqdm import tqdm
@@ -19,6 +22,79 @@ BATCH_BYTES = 150_000  # so little that an ingest of a few hundred short texts i
 TOKENS_PER_BATCH = 200
 
 
+# What Python tells of before it does it, as far as files are changed: see "audit events" in its documentation.
+_CHANGES = {"os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "sqlite3.connect"}
+
+
+def forking():
+    """Return a context whose processes are forked from one that has imported everything: dozens start in seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["tests.processes", "ragkit.engines.ingest", "ragkit.encoders.variants", "ragkit.workshop.stick", "pandas"]
+    )
+    return context
+
+
+def at_change(number: int, act: Callable[[], None]) -> Callable[[], int]:
+    """Call `act` before this process's change of that number to files, from 0; return how many there were so far."""
+    count = 0
+
+    def hear(event: str, arguments: tuple) -> None:
+        nonlocal count
+        written = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (event in _CHANGES or written) and count <= number:
+            count += 1
+            if count == number + 1:
+                act()
+
+    sys.addaudithook(hear)
+    return lambda: count
+
+
+class Killed:
+    """A process that does `work(say, *arguments)`, and is killed before a change to files, or after some seconds.
+
+    `said`: what the work said; `changes`: how many changes to files it made; `ended`: whether it came to its end.
+    """
+
+    def __init__(self, work: Callable, *arguments: Any, change: int = 10**9, seconds: float | None = None):
+        context = forking()
+        heard, said = context.Pipe(duplex=False)
+        begun = time.monotonic()
+        process = context.Process(target=_killed, args=(said, dict(os.environ), os.getcwd(), change, work, arguments))
+        process.start()
+        said.close()
+        self.said: list[Any] = []
+        self.changes = 0
+        try:
+            heard.recv()  # it has begun
+            begun = time.monotonic()
+            if seconds is not None:
+                time.sleep(seconds)
+                process.kill()
+            while True:
+                self.said.append(heard.recv())
+        except EOFError:
+            pass
+        self.seconds = time.monotonic() - begun
+        process.join()
+        assert process.exitcode in (0, -9), f"the work failed with {process.exitcode}; see its traceback"
+        self.ended = process.exitcode == 0
+        if self.ended:
+            self.changes = self.said.pop()
+
+
+def _killed(said, environment: dict, here: str, change: int, work: Callable, arguments: tuple) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(here)
+    tqdm.set_lock(threading.RLock())  # one between processes would outlive a kill
+    said.send(None)
+    changes = at_change(change, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    work(said.send, *arguments)
+    said.send(changes())
+
+
 class Ingest:
     """A process that ingests a collection into a folder, and says each step before it begins: `steps`.
 
@@ -27,11 +103,7 @@ class Ingest:
     """
 
     def __init__(self, dataset: Dataset, names: list[str], folder: Path):
-        # Forked from a process that has imported everything, so that dozens of starts take seconds.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(
-            ["tests.processes", "ragkit.engines.ingest", "ragkit.encoders.variants", "pandas"]
-        )
+        context = forking()
         self._heard, said = context.Pipe(duplex=False)
         self.steps: list[str] = []
         self._process = context.Process(target=_ingest, args=(said, _cache(), dataset, names, folder))
