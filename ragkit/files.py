@@ -1,27 +1,37 @@
 """Files and folders: written whole or not at all, hashed, checked against checksums, kept inside their folder."""
 
+import glob
 import hashlib
 import os
 import shutil
 import stat
+import sys
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, BinaryIO
 
 from ragkit.errors import RagkitError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 SUMS = "SHA256SUMS"
+# How the name of a temporary folder ends, and the file in it that is locked while its maker lives.
+_ROOM, _LOCK = ".ragkit", "lock"
+_FAR = 2**40
 
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what the block writes there becomes `path`, or nothing does.
+    """Yield a temporary path near `path`; the file that the block makes there becomes `path`, or nothing does.
 
-    The file gets the mode of the one that it replaces, else the one that the umask gives. Missing folders are made.
-    If the block fails, `path` is as it was and no temporary file is left. Raises RagkitError if `path` is a folder
-    or its folder cannot be written to.
+    The file gets the mode of the one that it replaces, else the one that the umask gives. Missing folders are made, and
+    a link stays one, to the new file. If the block fails, `path` is as it was and no temporary file is left. Raises
+    RagkitError if `path` is there and no file, or its folder cannot be written to.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with whole(f"{folder}/new/note.txt") as stage:
@@ -30,24 +40,23 @@ def whole(path: str | Path) -> Iterator[Path]:
     'done'
     """
     path = expanded(path)
-    if path.is_dir():
-        raise RagkitError(f"{path} is a folder; expected the name of a file to write.")
     with saying(f"{path} cannot be written", "choose another place"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-"[:60], dir=path.parent)
-        os.close(handle)
-        stage = Path(name)
-        try:
+        if path.is_dir():
+            raise RagkitError(f"{path} is a folder; expected the name of a file to write.")
+        if path.exists() and not path.is_file():
+            raise RagkitError(f"{path} is a device or a pipe and is not replaced; expected the name of a file.")
+        path = Path(os.path.realpath(path))
+        with beside(path) as room:
+            stage = room / path.name
             yield stage
-            stage.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else new_mode())
+            if path.exists():
+                stage.chmod(stat.S_IMODE(path.stat().st_mode))
             os.replace(stage, path)
-        finally:
-            stage.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: str | Path, add: bool = False, advice: str = "choose another place") -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; what the block leaves in it is in `path` afterwards, or nothing is.
+    """Yield a temporary folder near `path`; what the block leaves in it is in `path` afterwards, or nothing is.
 
     A folder that is there already must be empty, unless `add`: then it gets what it lacks. advice: what to do where it
     cannot be written. The folder gets the mode that the umask gives, and missing ones above it are made. Raises
@@ -60,15 +69,80 @@ def whole_folder(path: str | Path, add: bool = False, advice: str = "choose anot
     'done'
     """
     path = expanded(path)
-    with saying(f"{path} cannot be written", advice):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stage = path.parent / f"{f'.{path.name}'[:50]}-{uuid.uuid4().hex[:8]}"
-        stage.mkdir()  # with the mode that the umask gives, which tempfile's have not
+    with saying(f"{path} cannot be written", advice), beside(path) as room:
+        stage = room / path.name
+        stage.mkdir()  # with the mode that the umask gives, which the room's is not
+        yield stage
+        _put(stage, path, add)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder on the disk of `path`, beside it, which is gone after the block.
+
+    It is called .NAME-xxxxxxxx.ragkit, and its maker holds a lock in it until death: what a killed process left is
+    deleted by the next call for the same path. Missing folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = f".{path.name}"[:50] + "-"
+    for left in path.parent.glob(f"{glob.escape(name)}{'?' * 8}{_ROOM}"):
+        _sweep(left)
+    room, file = _made(path.parent, name)
+    try:
+        yield room
+    finally:
+        with suppress(OSError):
+            _delete(room, file)
+
+
+def _made(parent: Path, name: str) -> tuple[Path, BinaryIO]:
+    """Return a new folder and the open file that locks it."""
+    while True:
+        room = Path(tempfile.mkdtemp(_ROOM, name, parent))
         try:
-            yield stage
-            _put(stage, path, add)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+            file = open(room / _LOCK, "xb")  # noqa: SIM115
+            lock(file)
+        except FileNotFoundError:  # swept by another, as left, before there was a lock
+            continue
+        except BaseException:
+            shutil.rmtree(room, ignore_errors=True)
+            raise
+        if (room / _LOCK).exists():
+            return room, file
+        file.close()
+
+
+def _sweep(room: Path) -> None:
+    """Delete a folder that `beside` made, unless whoever made it is alive."""
+    with suppress(OSError):
+        if not (room / _LOCK).exists():
+            room.rmdir()  # made and not used yet
+            return
+        with open(room / _LOCK, "r+b") as file:
+            if lock(file, wait=False):
+                _delete(room, file)
+
+
+def _delete(room: Path, file: BinaryIO) -> None:
+    for path in room.iterdir():
+        if path.name != _LOCK:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    file.close()  # Windows deletes no open file
+    (room / _LOCK).unlink()
+    room.rmdir()
+
+
+def lock(file: IO[bytes], wait: bool = True) -> bool:
+    """Lock an open file until it is closed or the process dies; return False if another has it, or it has no locks."""
+    try:
+        if sys.platform == "win32":
+            file.seek(_FAR)  # there it hinders nobody who reads or writes
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
 
 
 def _put(stage: Path, path: Path, add: bool) -> None:
@@ -96,11 +170,35 @@ def expanded(path: str | Path) -> Path:
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text as UTF-8 with its line ends as they are, whole or not at all; return the path.
 
-    Raises RagkitError as `whole` does.
+    What is no file but takes characters as they come, such as /dev/stdout or a pipe, is written to. Raises RagkitError
+    as `whole` does.
     """
-    with whole(path) as stage:
-        stage.write_bytes(text.encode("utf8"))
-    return expanded(path)
+    path = expanded(path)
+    if _takes_characters(path):
+        with (
+            saying(f"{path} cannot be written to", "choose another place"),
+            open(path, "wb", opener=_unwaiting) as file,
+        ):
+            file.write(text.encode("utf8"))
+    else:
+        with whole(path) as stage:
+            stage.write_bytes(text.encode("utf8"))
+    return path
+
+
+def _takes_characters(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+def _unwaiting(path: str, flags: int) -> int:
+    """Open a file, but do not wait for somebody who reads from a pipe."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    os.set_blocking(handle, True)
+    return handle
 
 
 @contextmanager

@@ -155,7 +155,11 @@ def test_an_ingest_killed_while_its_folder_is_made_begins_anew(seconds, windows,
 def test_a_folder_whose_creation_was_interrupted_is_cleared_and_made(tmp_path, rng):
     open_index(tmp_path, {"dense": VectorSpec(8)}).close()
     (tmp_path / "ragkit.json").unlink()  # which is written last
-    for part in (".ragkit.json-ab_12cde", ".atomicwriteA1b2C3/tmpfile.tmp", "segments/new/version.info"):
+    for part in (
+        ".ragkit.json-ab_12cde.ragkit/ragkit.json",
+        ".atomicwriteA1b2C3/tmpfile.tmp",
+        "segments/new/version.info",
+    ):
         path = tmp_path / part.replace("new", "0a1b2c3d-0000-4000-8000-0123456789ab")
         path.parent.mkdir(exist_ok=True)
         path.write_text("half a")

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import multiprocessing
+from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -136,8 +138,9 @@ def test_an_id_that_judgments_cannot_hold_is_refused(judgments, doc_id):
     [
         (b'{"query_id": "q\xe9", "doc_id": "a", "relevance": 1}', "line 2: not UTF-8"),
         (b'{"query_id": "q", "doc_id": "\\ud83d", "relevance": 1}', "line 2: character 1 is half a character"),
-        (b'{"query_id": "q", "doc_id": "a", "relevance": 500000000}', "line 2: .*largest grade"),
-        (b'{"query_id": "q", "doc_id": "a", "relevance": 1.7}', "line 2: the score is 1.7"),
+        (b'{"query_id": "q", "doc_id": "a", "relevance": 1%b}' % (b"0" * 5000), "line 2: no judgment"),
+        (b'{"query_id": "q\\tr", "doc_id": "a", "relevance": 1}', r"line 2: the id 'q\\tr' is no text without tabs"),
+        (b'{"query_id": 7, "doc_id": "a", "relevance": 1}', "line 2: the id 7 is no text"),
         (b"[" * 100_000, "line 2: no judgment"),
     ],
 )
@@ -146,6 +149,48 @@ def test_a_file_of_judgments_is_held_to_the_rules_of_others(line, message, judgm
     with open(judgments.path, "ab") as file:
         file.write(line + b"\n")
     with pytest.raises(ragkit.RagkitError, match=message):
+        judgments.table()
+
+
+@contextmanager
+def full_after(size):
+    """Let no file become larger than so many bytes: a write is cut short there, as on a disk that fills."""
+    resource = pytest.importorskip("resource", reason="Windows limits no file's size")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_on_a_full_disk_no_judgment_is_acknowledged_and_those_that_were_not_are_written_later(judgments):
+    judgments.record("q", "a", 1)
+    before = judgments.path.read_bytes()
+    with full_after(len(before) * 3 // 2):
+        for doc_id, relevance in (("b", 2), ("b", 2), ("c", 0)):
+            with pytest.raises(ragkit.RagkitError, match="mine.jsonl cannot be written .* kept in memory"):
+                judgments.record("q", doc_id, relevance)
+            assert judgments.path.read_bytes() == before
+    assert len(judgments.unwritten) == 2
+    judgments.record("q", "d", 1)
+    assert pairs(judgments.table()) == [("q", "a", 1), ("q", "b", 2), ("q", "c", 0), ("q", "d", 1)]
+    assert judgments.unwritten == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_device_is_no_file_of_judgments():
+    for call in (lambda j: j.record("q", "a", 1), lambda j: j.table()):
+        with pytest.raises(ragkit.RagkitError, match="/dev/full is a folder, a device or a pipe"):
+            call(Judgments("/dev/full"))
+
+
+@pytest.mark.parametrize("grade", ["99", "-1", "1.9", "Infinity", "NaN", "1e30", "1" + "0" * 30, "true", '"1"', "null"])
+def test_a_grade_that_was_edited_by_hand_is_refused_with_its_line(grade, judgments):
+    judgments.record("q", "a", 1)
+    with open(judgments.path, "a") as file:
+        file.write(f'{{"query_id": "q", "doc_id": "b", "relevance": {grade}}}\n')
+    with pytest.raises(ragkit.RagkitError, match="line 2: the relevance is .* expected 0 .no answer"):
         judgments.table()
 
 

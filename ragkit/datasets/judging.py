@@ -2,19 +2,22 @@
 
 import hashlib
 import json
+import numbers
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
 from ragkit.datasets.contents import checked_id, checked_text
-from ragkit.datasets.qrels import grade
 from ragkit.errors import RagkitError, shorten
-from ragkit.files import expanded, write_text
+from ragkit.files import expanded, lock, saying, write_text
 
 GRADES = {0: "no answer", 1: "a partial answer", 2: "what was asked for"}
 QRELS_HEADER = "query-id\tcorpus-id\tscore\n"
+_GRADES = ", ".join(f"{grade} ({meaning})" for grade, meaning in GRADES.items())
 COLUMNS = ["query_id", "doc_id", "relevance"]
 
 
@@ -50,8 +53,9 @@ def judging_pool(runs: Mapping[str, pd.DataFrame] | Iterable[pd.DataFrame], dept
 class Judgments:
     """Judgments in an append-only file: one JSON object a line, on the disk before the next is asked for.
 
-    Nothing is kept in memory, so another kernel, or the same one after a crash, goes on where this one stopped. A
-    later judgment of a pair replaces an earlier one, which stays in the file.
+    Another kernel, or the same one after a crash, goes on where this one stopped. A later judgment of a pair replaces
+    an earlier one, which stays in the file. `unwritten`: lines that a disk did not take; they are written before the
+    next one.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -64,28 +68,54 @@ class Judgments:
 
     def __init__(self, path: str | Path):
         self.path = expanded(path)
+        self.unwritten: list[bytes] = []
 
     def __repr__(self) -> str:
         return f"<Judgments in {self.path}>"
 
     def record(self, query_id: str, doc_id: str, relevance: int) -> None:
-        """Append one judgment. Raises RagkitError for a relevance other than 0, 1 or 2, or an id that is no text."""
-        if relevance not in GRADES or isinstance(relevance, bool):
-            grades = ", ".join(f"{grade} ({meaning})" for grade, meaning in GRADES.items())
-            raise RagkitError(f"The relevance of {doc_id!r} for {query_id!r} is {relevance!r}; expected {grades}.")
+        """Append one judgment; when this returns, its whole line is on the disk.
+
+        Raises RagkitError for a relevance other than 0, 1 or 2, for an id that is no text, and for a disk that does not
+        take the line: then it is in `unwritten`.
+        """
+        if not _is_grade(relevance):
+            raise RagkitError(f"The relevance of {doc_id!r} for {query_id!r} is {relevance!r}; expected {_GRADES}.")
         for name in (query_id, doc_id):
-            if not isinstance(name, str) or not name or any(c in name for c in "\t\r\n"):
+            if not isinstance(name, str) or not _is_id(name):
                 raise RagkitError(f"An id is a text without tabs and line breaks, such as 'q01'; got {name!r}.")
             checked_id(name, f"A judgment of {doc_id!r} for {query_id!r}")
-        line = json.dumps(dict(zip(COLUMNS, (query_id, doc_id, int(relevance)), strict=True)), ensure_ascii=False)
-        self._mend()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab", buffering=0) as file:  # one write of one line: it is there whole, or torn and last
-            file.write(line.encode() + b"\n")
+        row = dict(zip(COLUMNS, (query_id, doc_id, int(relevance)), strict=True))
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        if self.unwritten[-1:] != [line]:
+            self.unwritten.append(line)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a+b", buffering=0) as file:
+                _refuse_other_kinds(self.path)
+                lock(file)  # two may judge at once
+                self._append(file, b"".join(self.unwritten))
+        except OSError as error:
+            raise RagkitError(
+                f"{self.path} cannot be written ({error}). {len(self.unwritten)} judgments are kept in memory alone, "
+                "to be written before the next one: make room, or permit writing, and judge on."
+            ) from error
+        self.unwritten.clear()
+
+    def _append(self, file: IO[bytes], lines: bytes) -> None:
+        """Write lines after the last whole one and wait until the disk has them; or leave the file without them."""
+        end = _mended(file)
+        try:
+            while lines:  # a disk that fills takes a part, and then refuses the rest
+                lines = lines[file.write(lines) :]
             os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(end)
+            raise
 
     def table(self) -> pd.DataFrame:
-        """Return query_id, doc_id, relevance: the last judgment of each pair, in the order of the first ones.
+        """Return query_id, doc_id, relevance: the last judgment of each pair on the disk, in the order of the first.
 
         A last line that was torn off while it was written is no judgment. Raises RagkitError, naming file and line,
         for any other line that is none.
@@ -94,14 +124,19 @@ class Judgments:
         for number, line, torn in self._lines():
             where = f"{self.path}, line {number}"
             try:
-                row = json.loads(line)
-                pair = checked_id(str(row["query_id"]), where), checked_id(str(row["doc_id"]), where)
-                latest[pair] = grade(row["relevance"], where)
-            except RagkitError:
-                raise
+                query_id, doc_id, relevance = (json.loads(line)[name] for name in COLUMNS)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                if not torn:
-                    raise RagkitError(f"{where}: no judgment ({shorten(line, 60)!r}); remove it.") from error
+                if torn:
+                    continue
+                raise RagkitError(f"{where}: no judgment ({shorten(line, 60)!r}); remove it.") from error
+            for name in (query_id, doc_id):
+                if not isinstance(name, str) or not _is_id(name):
+                    given = shorten(repr(name), 60)
+                    raise RagkitError(f"{where}: the id {given} is no text without tabs and line breaks; correct it.")
+            if not _is_grade(relevance):
+                given = shorten(repr(relevance), 60)
+                raise RagkitError(f"{where}: the relevance is {given}; expected {_GRADES}.")
+            latest[checked_id(query_id, where), checked_id(doc_id, where)] = int(relevance)
         frame = pd.DataFrame([(*pair, relevance) for pair, relevance in latest.items()], columns=COLUMNS)
         return frame.astype({"query_id": str, "doc_id": str, "relevance": int})
 
@@ -124,9 +159,11 @@ class Judgments:
 
     def _lines(self) -> list[tuple[int, str, bool]]:
         """Return each line's number, the line, and whether it is the last one and has no end."""
-        if not self.path.exists():
-            return []
-        *whole, last = self.path.read_bytes().split(b"\n")
+        with saying(f"{self.path} cannot be read", "name the file that judgments are kept in"):
+            if not self.path.exists():
+                return []
+            _refuse_other_kinds(self.path)
+            *whole, last = self.path.read_bytes().split(b"\n")
         lines = []
         for number, data in enumerate(whole, 1):
             try:
@@ -137,19 +174,34 @@ class Judgments:
         # A line may be torn within a character.
         return lines + ([(len(whole) + 1, last.decode("utf8", "replace"), True)] if last else [])
 
-    def _mend(self) -> None:
-        """End a last line that has no end: with a line break if it is a judgment, else by taking it away."""
-        lines = self._lines()
-        if lines and lines[-1][2]:
-            data = self.path.read_bytes()
-            keep = data.rfind(b"\n") + 1
-            try:
-                json.loads(data[keep:])
-            except ValueError:
-                os.truncate(self.path, keep)
-            else:
-                with open(self.path, "ab") as file:
-                    file.write(b"\n")
+
+def _refuse_other_kinds(path: Path) -> None:
+    if not path.is_file():  # /dev/full, say, can be read for ever
+        raise RagkitError(f"{path} is a folder, a device or a pipe; judgments are kept in a file: name one.")
+
+
+def _mended(file: IO[bytes]) -> int:
+    """End a last line that has no end, with a line break if it is whole, else by taking it away; return the length."""
+    file.seek(0)
+    data = file.read()
+    end = data.rfind(b"\n") + 1
+    if end == len(data):
+        return end
+    try:
+        json.loads(data[end:])
+    except ValueError:
+        file.truncate(end)
+        return end
+    file.write(b"\n")
+    return len(data) + 1
+
+
+def _is_grade(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and value in GRADES
+
+
+def _is_id(name: str) -> bool:
+    return bool(name) and not any(c in name for c in "\t\r\n")
 
 
 def write_queries(folder: str | Path, queries: Mapping[str, str]) -> Path:
@@ -158,7 +210,7 @@ def write_queries(folder: str | Path, queries: Mapping[str, str]) -> Path:
     Raises RagkitError for no query, an empty text, half a character, or an id that judgments cannot hold.
     """
     for query_id, text in queries.items():
-        if not query_id or any(c in query_id for c in "\t\r\n") or not text.strip():
+        if not _is_id(query_id) or not text.strip():
             raise RagkitError(f"Query {query_id!r}: {text!r}; expected an id without tabs, and a text.")
         checked_text(text, f"Query {checked_id(query_id, 'A query')!r}")
     if not queries:

@@ -17,7 +17,8 @@ NOTE, LOCK, MARK = "ragkit.json", "ragkit.lock", "ragkit.temporary"
 # What Edge 0.9 and ragkit make in a folder, by its path in there; folders end with a slash.
 _MADE = re.compile(
     r"""
-    ragkit\.(json|lock|temporary) | \.ragkit\.json-\w{8} | edge_config\.json | \.atomicwrite\w{6}/(tmpfile\.tmp)?
+    ragkit\.(json|lock|temporary) | \.ragkit\.json-\w{8}\.ragkit/(ragkit\.json|lock)? | edge_config\.json
+    | \.atomicwrite\w{6}/(tmpfile\.tmp)?
     | segments/ | temp_segments/
     | ( segments/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\w{6}\.deleted)?/ | temp_segments/segment_builder_\w{6}/ )
       ( [^/]+/ )* ( [^/]+\.(bin|dat|data|deleted|e2i|i2e|info|json|mappings|mmap|tmp|versions) )?

@@ -25,11 +25,11 @@ import pandas as pd
 from ragkit import RagkitError, commands, compare, import_dataset, load_encoders, load_movies
 from ragkit.cli import main
 from ragkit.datasets.judging import Judgments, write_queries
+from ragkit.datasets.trec import export
 from ragkit.display.report import render
 from ragkit.encoders import encoder as encoders
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.ingest import build_index
-from ragkit.evaluation.exporting import export
 from ragkit.files import write_text
 from ragkit.workshop.stick import fill_stick
 from ragkit.workshop.verify import problems
@@ -138,8 +138,9 @@ def _ingest(step: str, moment: float, seconds: float, again: bool, room: Room) -
                 assert durable <= count[0] <= sent, f"{durable} durable, {count[0]} found, {sent} sent"
                 assert found(index, dataset, NAMES) == known["answers"], "another ranking after continuing"
         assert answers(dataset, NAMES, folder) == known["answers"], "another ranking after opening again"
-    left = {path.name for path in folder.iterdir()} - {"ragkit.json", "ragkit.lock", "edge_config.json", "segments"}
+    left = {path.name for path in folder.iterdir()} - {path.name for path in (room.kit / "index").iterdir()}
     assert not left, f"left: {left}"
+    assert not os.listdir(folder / "temp_segments"), "segments are left that were being made"
     return SURVIVED
 
 
@@ -362,7 +363,8 @@ def _fill_json(kit: Path) -> object:
 
 
 def _fill_export(kit: Path) -> object:
-    return export(*pickle.loads((kit / "comparison.pickle").read_bytes()), "runs")
+    dataset, comparison = pickle.loads((kit / "comparison.pickle").read_bytes())
+    return export(dataset, {system.system: system.results for system in comparison.systems}, "runs")
 
 
 def _fill_import(kit: Path) -> object:
