@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -31,17 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except RagkitError as error:
-        print(f"ragkit: error: {error}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
     except BrokenPipeError:  # whoever read what was printed, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 141
     except OSError as error:  # whatever no command expected of a disk or a network
-        print(f"ragkit: error: {_told(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("ragkit: interrupted; what was encoded so far is in the cache", file=sys.stderr)
-        return 130
+        return _refused(_told(error))
+
+
+def _refused(why: str) -> int:
+    with suppress(OSError):  # nobody reads standard error any more, or its disk is full
+        print(f"ragkit: error: {why}", file=sys.stderr, flush=True)
+    return 2
 
 
 def _told(error: OSError) -> str:

@@ -1,11 +1,15 @@
 """Exact MaxSim and its token alignment, from one computation."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ragkit.errors import RagkitError
 from ragkit.html_table import html_table
+
+if TYPE_CHECKING:  # else where it is used: ragkit imports this module at once, and is to be imported quickly
+    import numpy as np
 
 _SHOWN = 8  # query rows that a notebook shows, of the largest similarity
 
@@ -32,6 +36,8 @@ class MaxSim:
         return "{:,} query rows, {:,} document rows".format(*self.similarities.shape)
 
     def _repr_html_(self) -> str:
+        import numpy as np
+
         shown = np.argsort(-self.contributions, kind="stable")[:_SHOWN]
         rows = [
             {"query row": str(i), "best document row": str(self.best[i]), "similarity": float(self.contributions[i])}
@@ -52,11 +58,13 @@ def maxsim(query: np.ndarray, document: np.ndarray) -> MaxSim:
 
     Source: Khattab and Zaharia, ColBERT (SIGIR 2020), equation 3.
 
-    >>> maxsim(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [0.6, 0.8]])).best
+    >>> maxsim([[1.0, 0.0], [0.0, 2.0]], [[0.0, 1.0], [0.6, 0.8]]).best
     array([1, 0])
-    >>> round(maxsim(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [0.6, 0.8]])).score, 3)
+    >>> round(maxsim([[1.0, 0.0], [0.0, 2.0]], [[0.0, 1.0], [0.6, 0.8]]).score, 3)
     1.6
     """
+    import numpy as np
+
     query, document = _unit_rows(query, "query"), _unit_rows(document, "document")
     if query.shape[1] != document.shape[1]:
         raise RagkitError(
@@ -70,6 +78,8 @@ def maxsim(query: np.ndarray, document: np.ndarray) -> MaxSim:
 
 
 def _unit_rows(matrix: np.ndarray, name: str) -> np.ndarray:
+    import numpy as np
+
     matrix = np.asarray(matrix, np.float32)
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise RagkitError(

@@ -23,7 +23,7 @@ TOKENS_PER_BATCH = 200
 
 
 # What Python tells of before it does it, as far as files are changed: see "audit events" in its documentation.
-_CHANGES = {"os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "sqlite3.connect"}
+CHANGES = {"os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "sqlite3.connect"}
 
 
 def forking():
@@ -42,7 +42,7 @@ def at_change(number: int, act: Callable[[], None]) -> Callable[[], int]:
     def hear(event: str, arguments: tuple) -> None:
         nonlocal count
         written = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if (event in _CHANGES or written) and count <= number:
+        if (event in CHANGES or written) and count <= number:
             count += 1
             if count == number + 1:
                 act()

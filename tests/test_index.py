@@ -16,7 +16,7 @@ from ragkit.engines.index import Fusion
 from ragkit.engines.local import LocalIndex
 from ragkit.maxsim import maxsim
 from ragkit.vectors import Sparse
-from tests.processes import started
+from tests.processes import Killed, started
 
 SPECS = {"dense": VectorSpec(24, False), "colbert": VectorSpec(8, True)}
 
@@ -225,10 +225,25 @@ def die_with_a_temporary_index():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_the_temporary_index_of_a_killed_run_is_swept_by_a_later_one(own_cache):
     started(die_with_a_temporary_index).join()
-    (left,) = (own_cache / "edge").iterdir()
+    (left,) = (own_cache / "edge").glob("*/")
     assert (left / "ragkit.json").exists()
     with open_index(None, SPECS) as index:
-        assert list((own_cache / "edge").iterdir()) == [index.folder]
+        assert list((own_cache / "edge").glob("*/")) == [index.folder]
+
+
+def use_a_temporary_index(say):
+    open_index(None, SPECS).close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_at_whatever_change_a_temporary_index_is_killed_it_is_swept_by_a_later_one(own_cache):
+    changes = Killed(use_a_temporary_index).changes
+    assert changes > 15
+    for change in range(changes):
+        assert not Killed(use_a_temporary_index, change=change).ended
+        assert len(list((own_cache / "edge").glob("*/"))) <= 1
+    open_index(None, SPECS).close()
+    assert os.listdir(own_cache / "edge") == ["ragkit.lock"]
 
 
 def test_only_temporary_indexes_that_nobody_uses_are_swept(own_cache, vectors):

@@ -1,7 +1,6 @@
 """Qdrant Edge: the server's own engine in this process, in a folder."""
 
 import os
-import shutil
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ import qdrant_edge as qe
 from filelock import FileLock
 
 from ragkit.engines import disk
-from ragkit.engines.folder import MARK, clear, locked, read_note, usable, write_note
+from ragkit.engines.folder import MARK, clear, locked, read_note, remove, usable, write_note
 from ragkit.engines.index import Index, Prefetch
 from ragkit.errors import RagkitError
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
@@ -73,7 +72,7 @@ class EdgeIndex(Index):
         shapes = ", ".join(f"{name} {spec.shape}" for name, spec in vectors.items())
         self._fits = f"A query is compared with {shapes}. If it fits, delete the folder to build the index anew."
         # Also removes the folder of an index that nobody closed.
-        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True) if temporary else None
+        self._remove = weakref.finalize(self, remove, folder) if temporary else None
         described = {"vectors": {name: _built(spec) for name, spec in sorted(vectors.items())}, "content": content}
         try:
             usable(folder)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -105,21 +106,35 @@ def clear(folder: Path) -> None:
 
 
 def sweep(parent: Path) -> None:
-    """Delete the temporary indexes in a folder that killed processes left; one in use, and all else, stays."""
+    """Delete the temporary indexes in a folder that killed processes left; one in use, and all else, stays.
+
+    Its caller holds the lock of that folder, as whoever makes one there does.
+    """
     for folder in parent.iterdir():
-        if folder.is_symlink() or not (folder / MARK).is_file():  # set by who holds the lock, until death
-            continue
-        try:
+        with suppress(RagkitError, OSError):  # in use, another's, or a file
+            if folder.is_symlink() or not _left(folder):
+                continue
             lock = locked(folder)
             try:
-                if not (folder / MARK).is_file() or foreign(folder):
+                if not _left(folder) or foreign(folder):
                     continue
                 _empty(folder)
             finally:
                 lock.release()
             shutil.rmtree(folder)
-        except (RagkitError, OSError):  # in use, another's, or swept by another at the same time
-            continue
+
+
+def remove(folder: Path) -> None:
+    """Delete a temporary index, so that whenever this is interrupted a sweep finds what is left of it."""
+    with suppress(OSError):
+        _empty(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _left(folder: Path) -> bool:
+    """Return whether a folder is marked as a temporary index, or holds no more than the beginning of one."""
+    names = set(os.listdir(folder))
+    return MARK in names or (names <= {LOCK} and re.search(r"-[a-z0-9_]{8}$", folder.name) is not None)
 
 
 def foreign(folder: Path) -> list[str]:

@@ -4,9 +4,11 @@ import os
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
 from ragkit.addresses import checked, is_address
 from ragkit.engines.edge import EdgeIndex
-from ragkit.engines.folder import sweep, usable
+from ragkit.engines.folder import LOCK, sweep, usable
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.engines.server_options import ServerOptions
 from ragkit.files import expanded, saying
@@ -70,9 +72,10 @@ def temporary_index(vectors: dict[str, VectorSpec], name: str = "ragkit") -> Ind
     folder = cache_dir() / "edge"
     with saying(f"No temporary index can be made in {folder}", "set RAGKIT_CACHE to another folder"):
         folder.mkdir(exist_ok=True)
-        sweep(folder)
-        own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
-    return EdgeIndex(own, vectors, temporary=True)
+        with FileLock(folder / LOCK, timeout=60):  # so that nobody who sweeps sees a folder before it has its own lock
+            sweep(folder)
+            own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
+            return EdgeIndex(own, vectors, temporary=True)
 
 
 def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str, options) -> Index:
