@@ -3,10 +3,10 @@
 import glob
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -33,7 +33,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     a link stays one, to the new file. If the block fails, `path` is as it was and no temporary file is left. Raises
     RagkitError if `path` is there and no file, or its folder cannot be written to.
 
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
     ...     with whole(f"{folder}/new/note.txt") as stage:
     ...         _ = stage.write_text("done")
     ...     Path(f"{folder}/new/note.txt").read_text()
@@ -62,7 +63,8 @@ def whole_folder(path: str | Path, add: bool = False, advice: str = "choose anot
     cannot be written. The folder gets the mode that the umask gives, and missing ones above it are made. Raises
     RagkitError if it cannot be written, or holds something that it should not.
 
-    >>> with tempfile.TemporaryDirectory() as place:
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as place:
     ...     with whole_folder(f"{place}/new/folder") as stage:
     ...         _ = (stage / "note.txt").write_text("done")
     ...     Path(f"{place}/new/folder/note.txt").read_text()
@@ -84,25 +86,40 @@ def beside(path: Path) -> Iterator[Path]:
     deleted by the next call for the same path. Missing folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = f".{path.name}"[:50] + "-"
-    for left in path.parent.glob(f"{glob.escape(name)}{'?' * 8}{_ROOM}"):
-        _sweep(left)
-    room, file = _made(path.parent, name)
+    sweep_beside(path)
+    room, file = _made(path)
     try:
         yield room
     finally:
+        _delete(room, file)
+
+
+def sweep_beside(path: Path) -> None:
+    """Delete the temporary folders that killed processes left beside a path, as the next call of `beside` would."""
+    for room in path.parent.glob(f"{glob.escape(_beginning(path))}{'?' * 8}{_ROOM}"):
         with suppress(OSError):
-            _delete(room, file)
+            if not (room / _LOCK).exists():
+                room.rmdir()  # made and not used yet
+                continue
+            with open(room / _LOCK, "r+b") as file:
+                if lock(file, wait=False):
+                    _delete(room, file)
 
 
-def _made(parent: Path, name: str) -> tuple[Path, BinaryIO]:
+def _beginning(path: Path) -> str:
+    return f".{path.name}"[:50] + "-"
+
+
+def _made(path: Path) -> tuple[Path, BinaryIO]:
     """Return a new folder and the open file that locks it."""
     while True:
-        room = Path(tempfile.mkdtemp(_ROOM, name, parent))
+        room = path.parent / f"{_beginning(path)}{secrets.token_hex(4)}{_ROOM}"
         try:
+            room.mkdir(0o700)
             file = open(room / _LOCK, "xb")  # noqa: SIM115
             lock(file)
         except FileNotFoundError:  # swept by another, as left, before there was a lock
+            path.parent.stat()
             continue
         except BaseException:
             shutil.rmtree(room, ignore_errors=True)
@@ -112,24 +129,19 @@ def _made(parent: Path, name: str) -> tuple[Path, BinaryIO]:
         file.close()
 
 
-def _sweep(room: Path) -> None:
-    """Delete a folder that `beside` made, unless whoever made it is alive."""
-    with suppress(OSError):
-        if not (room / _LOCK).exists():
-            room.rmdir()  # made and not used yet
-            return
-        with open(room / _LOCK, "r+b") as file:
-            if lock(file, wait=False):
-                _delete(room, file)
-
-
 def _delete(room: Path, file: BinaryIO) -> None:
-    for path in room.iterdir():
-        if path.name != _LOCK:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    file.close()  # Windows deletes no open file
-    (room / _LOCK).unlink()
-    room.rmdir()
+    """Delete such a folder, its lock last, so that whenever this is interrupted a sweep finds what is left of it."""
+    try:
+        with suppress(OSError):
+            for path in room.iterdir():
+                if path.name != _LOCK:
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            file.close()  # Windows deletes no open file
+            (room / _LOCK).unlink()
+            room.rmdir()
+    except BaseException:  # a signal; the next one waits until this is over
+        shutil.rmtree(room, ignore_errors=True)
+        raise
 
 
 def lock(file: IO[bytes], wait: bool = True) -> bool:

@@ -5,7 +5,6 @@ import lzma
 import os
 import shutil
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.datasets.qrels import read_qrels
 from ragkit.datasets.readers import read_corpus, read_queries
 from ragkit.errors import RagkitError, shown
-from ragkit.files import new_mode, saying, whole_folder
+from ragkit.files import beside, new_mode, saying, whole_folder
 from ragkit.paths import cache_dir, mirror_address, mirror_folder
 
 # What zipfile raises for bytes that are no archive, or one that was damaged, is encrypted or packed in another way.
@@ -110,9 +109,9 @@ def _from_address(mirror: str, known: Known) -> Path:
             saying(
                 f"{shown(url)} cannot be kept in {cache_dir()}", "set RAGKIT_CACHE to a folder that can be written to"
             ),
-            tempfile.TemporaryDirectory(prefix=".download-", dir=cache_dir()) as folder,
+            beside(cache_dir() / "download") as folder,
         ):
-            return _unpacked(_download(url, None, Path(folder)), known, url)
+            return _unpacked(_download(url, None, folder), known, url)
     except network.Unreachable:
         pass  # the mirror may hold the files instead of the archive
     cached = cache_dir() / "beir" / known.name

@@ -14,7 +14,7 @@ from ragkit.datasets.contents import checked_id, checked_text, is_parquet, read_
 from ragkit.datasets.dataset import Dataset
 from ragkit.datasets.records import Records, is_jsonl, of_frame, read_delimited, read_records
 from ragkit.errors import RagkitError, shorten
-from ragkit.files import expanded, whole_folder
+from ragkit.files import expanded, sweep_beside, whole_folder
 
 SUFFIXES = (".txt", ".md")
 
@@ -103,6 +103,7 @@ def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
     """
     to = expanded(to)
     checked_text(os.fspath(to), "the name of the folder to make")
+    sweep_beside(to)
     if to.exists() and not (to.is_dir() and not any(to.iterdir())):
         raise RagkitError(f"{to} is there already and is left as it is; name another folder, or delete that one.")
     with whole_folder(to) as folder:

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ragkit.errors import RagkitError
-from ragkit.files import saying, write_text
+from ragkit.files import saying, sweep_beside, write_text
 
 # ragkit's own names. The note says what an index was made for; the mark, that the folder need not outlive its user.
 NOTE, LOCK, MARK = "ragkit.json", "ragkit.lock", "ragkit.temporary"
@@ -55,6 +55,7 @@ def locked(folder: Path) -> FileLock:
                 "An Edge folder has one user at a time: close the other (index.close(), or shut its kernel down), "
                 "or choose another folder."
             ) from error
+        sweep_beside(folder / NOTE)
     return lock
 
 
@@ -126,9 +127,13 @@ def sweep(parent: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Delete a temporary index, so that whenever this is interrupted a sweep finds what is left of it."""
-    with suppress(OSError):
-        _empty(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with suppress(OSError):
+            _empty(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:  # a signal; the next one waits until this is over
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _left(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """One interface over Qdrant's engines: local mode, Qdrant Edge, a server."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from filelock import FileLock
@@ -74,8 +74,7 @@ def temporary_index(vectors: dict[str, VectorSpec], name: str = "ragkit") -> Ind
         folder.mkdir(exist_ok=True)
         with FileLock(folder / LOCK, timeout=60):  # so that nobody who sweeps sees a folder before it has its own lock
             sweep(folder)
-            own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
-            return EdgeIndex(own, vectors, temporary=True)
+            return EdgeIndex(folder / f"{name}-{secrets.token_hex(4)}", vectors, temporary=True)
 
 
 def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str, options) -> Index:

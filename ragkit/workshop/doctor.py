@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
 from ragkit.engines.disk import amount
 from ragkit.errors import RagkitError, shown
-from ragkit.files import expanded
+from ragkit.files import beside, expanded
 from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder
 from ragkit.vectors import VectorSpec
 
@@ -177,8 +176,8 @@ def _in_process(place: str | None) -> Finding:
         return Finding("missing", "engine", f"not tried, for want of disk at {there}", local=True)
     vector = np.array([1.0, 0.0], np.float32)
     with (
-        tempfile.TemporaryDirectory(prefix=".ragkit-doctor-", dir=there) as room,
-        open_index(place if place == ":memory:" else room, {"dense": VectorSpec(2)}) as index,
+        beside(there / "doctor") as room,
+        open_index(place if place == ":memory:" else room / "index", {"dense": VectorSpec(2)}) as index,
     ):
         index.add(["a"], {"dense": [vector]})
         found = [doc_id for doc_id, _ in index.search(vector, "dense", 1)] == ["a"]

@@ -15,7 +15,7 @@ from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import find_model
 from ragkit.encoders.variants import load_encoders
 from ragkit.errors import RagkitError
-from ragkit.files import SUMS, expanded, inside, read_sums, sha256, whole, write_sums
+from ragkit.files import SUMS, expanded, inside, read_sums, sha256, sweep_beside, whole, write_sums
 from ragkit.paths import data_dir, mirror_folder
 from ragkit.workshop import wheels
 from ragkit.workshop.verify import unlisted
@@ -141,6 +141,8 @@ class _Folder:
         for name in changed:
             if name not in self.sums and (self.path / name).exists():
                 raise RagkitError(f"{self.path / name} is not the file that would be put there; move it away.")
+        for name in files:
+            sweep_beside(inside(self.path, name))
         with ExitStack() as stages:
             for name in changed:
                 shutil.copyfile(files[name], stages.enter_context(whole(inside(self.path, name))))
