@@ -15,11 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import ragkit
-from ragkit import Dataset, Prefetch, RagkitError, Storage, VectorSpec, build_index, load_encoders, open_index
+from ragkit import RagkitError, Storage, VectorSpec, build_index, load_encoders, open_index
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import Encoder
 from ragkit.encoders.variants import vector_spec
@@ -28,11 +27,13 @@ from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.ingest import Plan, plan
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Sparse
 from tests.processes import BATCH_BYTES, TOKENS_PER_BATCH, Ingest, anonymous_growth, started
+from tests.windows import answers, collection
+from tests.windows import windows as short_texts
 
 PLAIN = ["colbert"]
 # No turbo copy: each build of one rotates the vectors at random, so that two indexes need not answer alike.
 SEVERAL = ["dense-int8-raw", "colbert-pool2-binary", "bm25"]
-KILLS = 10
+KILLS = 3  # of many more in `make faults`
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own memory")
 
@@ -46,28 +47,7 @@ def alone(own_cache, monkeypatch):
 
 @pytest.fixture(scope="session")
 def windows(movies):
-    """220 texts of eight words, all different: every window of the films' descriptions, until they are enough."""
-    words = [text.split() for text in movies.passages]
-    return collection(sorted({" ".join(w[i : i + 8]) for w in words for i in range(len(w) - 7)})[:220], movies)
-
-
-def collection(texts, movies=None):
-    documents = pd.DataFrame({"doc_id": [f"d{i}" for i in range(len(texts))], "title": "", "text": texts})
-    queries, qrels = (movies.queries, movies.qrels) if movies else (pd.DataFrame(), pd.DataFrame())
-    return Dataset("windows", documents, queries, qrels, with_titles=False)
-
-
-def answers(dataset, names, folder):
-    """Return what the index in a folder answers: each first stage, and each reranked by each other."""
-    encoders, found = load_encoders(names), []
-    with build_index(dataset, encoders, folder)[0] as index:
-        for text in dataset.queries["text"][::4]:
-            vectors = {name: encoder.encode_queries([text])[0] for name, encoder in encoders.items()}
-            for first in names:
-                found.append(index.search(vectors[first], first, 30))
-                stage = [Prefetch(vectors[first], first, 40)]
-                found += [index.search(vectors[last], last, 20, stage) for last in names if last != first]
-    return found
+    return short_texts(movies)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +85,7 @@ def test_an_ingest_killed_at_random_moments_ends_equal_to_an_undisturbed_one(nam
     steps, expected = whole(names)
     documents, draw = len(windows.documents), random.Random(seed)
     kills, continued_at = 0, []
-    for kill in range(KILLS):  # each in its tenth of the steps, and some once more in what remains
+    for kill in range(KILLS):  # each in its part of the steps, and some once more in what remains
         folder, durable, sent, killed = tmp_path / f"killed {kill}", 0, 0, True
         moment = (kill + draw.random()) / KILLS
         while killed:
@@ -122,17 +102,16 @@ def test_an_ingest_killed_at_random_moments_ends_equal_to_an_undisturbed_one(nam
             moment = draw.random() * (1 - durable / documents) if draw.random() < 0.25 else 1
         assert sent == documents  # so what was found was not sent again
         assert answers(windows, names, folder) == expected
-    assert kills >= KILLS and max(continued_at) > documents / 2 and np.count_nonzero(continued_at) > KILLS / 2
+    assert kills >= KILLS and np.count_nonzero(continued_at)
 
 
 @pytest.mark.slow
 @unix
-@pytest.mark.parametrize("seconds", [0.0, 0.1])
-def test_an_ingest_killed_while_small_copies_are_made_makes_them_the_next_time(seconds, windows, whole, tmp_path):
+def test_an_ingest_killed_while_small_copies_are_made_makes_them_the_next_time(windows, whole, tmp_path):
     steps, expected = whole(SEVERAL)
     last = max(i for i, step in enumerate(steps) if step == "optimize")
     ingest = Ingest(windows, SEVERAL, tmp_path / "killed")
-    assert ingest.killed_at(last, seconds) or seconds
+    assert ingest.killed_at(last)
     again = Ingest(windows, SEVERAL, tmp_path / "killed")
     assert again.ended() and again.count("found") == len(windows.documents) and again.count("update") == 0
     assert again.count("optimize") == 1
@@ -141,11 +120,10 @@ def test_an_ingest_killed_while_small_copies_are_made_makes_them_the_next_time(s
 
 @pytest.mark.slow
 @unix
-@pytest.mark.parametrize("seconds", [0.0, 0.005, 0.02, 0.05])
-def test_an_ingest_killed_while_its_folder_is_made_begins_anew(seconds, windows, whole, tmp_path):
+def test_an_ingest_killed_while_its_folder_is_made_begins_anew(windows, whole, tmp_path):
     dataset = replace(windows, documents=windows.documents[:20])
     ingest = Ingest(dataset, PLAIN, tmp_path / "killed")
-    assert ingest.killed_at(0, seconds) or seconds
+    assert ingest.killed_at(0)
     assert ingest.steps[0] == "create" and (tmp_path / "killed" / "ragkit.lock").exists()
     again = Ingest(dataset, PLAIN, tmp_path / "killed")
     assert again.ended() and again.count("found") + again.count("update") == 20
@@ -187,7 +165,7 @@ def test_an_index_continued_after_a_gap_answers_as_an_undisturbed_one(windows, w
         upsert(self, points[1::2], vectors[1::2], doc_ids[1::2])
         raise OSError("the power failed")
 
-    for last in (1, 4, 9):
+    for last in (1, 4):
         folder = tmp_path / f"failed at batch {last}"
         batches.clear()
         with monkeypatch.context() as patch, pytest.raises(OSError, match="the power failed"):
@@ -202,7 +180,7 @@ def test_an_index_continued_after_a_gap_answers_as_an_undisturbed_one(windows, w
 @unix
 def test_texts_encoded_before_a_kill_are_not_encoded_again(windows, tmp_path):
     names, texts, runs = ["dense", "colbert"], len(windows.documents), []
-    for kill in (3, 5, 4, 9):
+    for kill in (3, 5):
         ingest = Ingest(windows, names, tmp_path / "killed")
         assert ingest.killed_at(kill)
         runs.append(ingest.count("encode"))
@@ -210,7 +188,7 @@ def test_texts_encoded_before_a_kill_are_not_encoded_again(windows, tmp_path):
     assert last.ended()
     runs.append(last.count("encode"))
     at_once = TOKENS_PER_BATCH // 10  # eight words are ten tokens and more
-    assert 2 * texts <= sum(runs) <= 2 * texts + 4 * at_once and runs[-1] < texts
+    assert 2 * texts <= sum(runs) <= 2 * texts + 2 * at_once and runs[-1] < 2 * texts
     encoders = load_encoders(names)
     for encoder in encoders.values():
         fresh = Encoder(encoder.name, cache=False).encode_documents(windows.passages)
