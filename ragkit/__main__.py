@@ -39,11 +39,8 @@ def run() -> int:
         with suppress(OSError):  # its terminal is closed, perhaps
             print(f"ragkit: {how}; what was encoded so far is in the cache", file=sys.stderr, flush=True)
         status = 128 + end.number
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:  # nobody listens, and Python would say so
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    finally:
+        _flush()
     return status
 
 
@@ -54,6 +51,14 @@ def _open_streams() -> None:
     os.close(number)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # nobody listens, and Python would say so when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 _last = float("-inf")  # when a signal last ended something
