@@ -19,7 +19,7 @@ from tests.faults import running
 from tests.faults.trials import CLEAR, SURVIVED, WRONG
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-AREAS = ["kills", "damages", "places", "inputs", "signals", "servers"]
+AREAS = ["kills", "damages", "disks", "places", "inputs", "signals", "servers"]
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 
 
@@ -45,6 +45,8 @@ def main() -> int:
                 wrong.append({"area": area, "trial": outcome.name, "how": outcome.how})
                 print(f"WRONG {area}: {outcome.name}: {outcome.how}", flush=True)
         title = importlib.import_module(f"tests.faults.{area}").__doc__.strip().splitlines()[0].rstrip(".")
+        if missing := running.lacking(area):
+            title += f"; not tried, since {missing}"
         seconds = round(time.monotonic() - started)
         rows.append(
             {

@@ -30,16 +30,29 @@ class Outcome:
 
 
 def trials_of(area: str, seed: int, share: float) -> list[Trial]:
-    """Return an area's trials, the same for the same seed; share: the part of them that is drawn, in their order."""
+    """Return an area's trials, the same for the same seed; share: the part of them that is drawn, in their order.
+
+    None for an area whose `lacking()` says what this machine does not have.
+    """
     module = importlib.import_module(f"tests.faults.{area}")
+    if lacking(area):
+        return []
     trials = list(module.trials(random.Random(seed)))
     kept = sorted(random.Random(seed).sample(range(len(trials)), max(1, round(share * len(trials)))))
     return [trials[i] for i in kept]
 
 
+def lacking(area: str) -> str | None:
+    """Return what an area needs and this machine does not have, in words; None if it can run."""
+    module = importlib.import_module(f"tests.faults.{area}")
+    return module.lacking() if hasattr(module, "lacking") else None
+
+
 def run(area: str, seed: int, share: float, workers: int) -> Iterator[Outcome]:
     """Prepare an area, run its trials, and yield what came of each as it ends."""
     module = importlib.import_module(f"tests.faults.{area}")
+    if lacking(area):
+        return
     kit = Path(tempfile.mkdtemp(prefix="ragkit-faults-"))
     try:
         if hasattr(module, "prepare"):
