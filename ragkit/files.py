@@ -264,7 +264,7 @@ def read_sums(folder: str | Path) -> dict[str, str]:
         return sums
     for number, line in enumerate(path.read_text("utf8", errors="replace").splitlines(), 1):
         digest, _, name = line.partition("  ")
-        if len(digest) != 64 or not name:
+        if len(digest) != 64 or not name or not name.isprintable():
             raise RagkitError(f"{path}, line {number}: expected a SHA-256, two spaces and a path. Delete that file.")
         try:
             inside(folder, name)

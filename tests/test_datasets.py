@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ragkit import RagkitError
 from ragkit.datasets import beir, catalogue, readers
 from ragkit.datasets.catalogue import Known
 from ragkit.datasets.qrels import read_qrels
+from ragkit.files import sha256, write_sums
 
 DOC = '{"_id": "d1", "title": "T", "text": "some text"}'
 QUERY = '{"_id": "q1", "text": "a query"}'
@@ -296,6 +298,44 @@ def test_what_a_mirror_once_served_wrong_is_right_once_it_is_repaired(
         assert not [path for path in own_cache.rglob("*") if path.is_file() or path.name.startswith(".")]
     serve(good)
     assert len(ragkit.load_beir("tiny").documents) == 1
+
+
+def without_manifest(known, monkeypatch):
+    lookup = beir.lookup
+    monkeypatch.setattr(beir, "lookup", lambda name: replace(lookup(name), manifest=None))
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv", "SHA256SUMS"])
+def test_a_file_of_the_cache_that_a_disk_changed_is_told_without_a_manifest_too(
+    name, known, monkeypatch, tmp_path, own_cache
+):
+    without_manifest(known, monkeypatch)
+    monkeypatch.setenv("RAGKIT_MIRROR", str(tmp_path / "m"))
+    known[1](tmp_path / "m" / "beir" / "tiny.zip")
+    good = ragkit.load_beir("tiny")
+    path = own_cache / "beir" / "tiny" / name
+    content = path.read_bytes()
+    for changed in (content.replace(b"1", b"2"), b"", content[: len(content) // 2]):
+        path.write_bytes(changed)
+        with pytest.raises(RagkitError, match="tiny: .*damaged.* Delete that folder, and it is fetched"):
+            ragkit.load_beir("tiny")
+    path.unlink()
+    if name != "SHA256SUMS":  # nobody vouches then, as in a cache from before there were lists
+        with pytest.raises(RagkitError):
+            ragkit.load_beir("tiny")
+        shutil.rmtree(own_cache / "beir" / "tiny")
+    assert ragkit.load_beir("tiny") == good
+
+
+def test_a_file_of_a_mirror_is_the_one_that_its_list_vouches_for(known, monkeypatch, own_cache):
+    without_manifest(known, monkeypatch)
+    mirror = known[0].parent.parent
+    monkeypatch.setenv("RAGKIT_MIRROR", str(mirror))
+    write_sums(mirror, {"beir/tiny/queries.jsonl": sha256(known[0] / "queries.jsonl")})
+    assert len(ragkit.load_beir("tiny").documents) == 1
+    (known[0] / "queries.jsonl").write_text(QUERY.replace("a", "e"), "utf8")
+    with pytest.raises(RagkitError, match="queries.jsonl is damaged.* Copy that file again"):
+        ragkit.load_beir("tiny")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")

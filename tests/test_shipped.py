@@ -68,6 +68,13 @@ def test_a_file_that_is_added_without_its_checksum_is_told(own_data):
         catalogue.manifests()
 
 
+def test_a_manifest_that_is_gone_is_told(own_data):
+    """Without it, what has its name would be read unchecked."""
+    (own_data / "beir" / "scifact.json").unlink()
+    with pytest.raises(RagkitError, match="scifact.json cannot be read.*git checkout"):
+        catalogue.catalogue()
+
+
 def test_a_file_is_read_for_its_checksum_once_a_process(own_data, monkeypatch):
     monkeypatch.setattr("ragkit.paths.sha256", lambda path: pytest.fail(f"{path} was hashed again"))
     read()

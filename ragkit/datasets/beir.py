@@ -1,5 +1,6 @@
 """BEIR collections: where they come from, fetched and unpacked whole or not at all, and whether they are intact."""
 
+import functools
 import hashlib
 import lzma
 import os
@@ -20,8 +21,8 @@ from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.datasets.qrels import read_qrels
 from ragkit.datasets.readers import read_corpus, read_queries
 from ragkit.errors import RagkitError, shown
-from ragkit.files import beside, new_mode, saying, whole_folder
-from ragkit.paths import cache_dir, mirror_address, mirror_folder
+from ragkit.files import SUMS, beside, damaged, new_mode, read_sums, saying, sha256, whole_folder, write_sums
+from ragkit.paths import cache_dir, in_mirror, mirror_address, mirror_folder
 
 # What zipfile raises for bytes that are no archive, or one that was damaged, is encrypted or packed in another way.
 _UNREADABLE = (
@@ -68,6 +69,7 @@ def in_reach(name: str) -> str | None:
 def _fetch(known: Known) -> Path:
     cached = cache_dir() / "beir" / known.name
     if (cached / "corpus.jsonl").is_file():
+        _check_cached(cached)
         return cached
     with saying(f"{cached} cannot be read", "permit that, or set RAGKIT_CACHE to another folder"):
         empty = cached.is_dir() and not any(cached.iterdir())
@@ -77,6 +79,8 @@ def _fetch(known: Known) -> Path:
     if mirror:
         folder, archive = mirror / "beir" / known.name, mirror / "beir" / f"{known.archive}.zip"
         if (folder / "corpus.jsonl").is_file():
+            for path in readers.files(folder):
+                in_mirror(path.relative_to(mirror).as_posix())
             return folder
         if archive.is_file():
             return _unpacked(archive, known)
@@ -121,6 +125,7 @@ def _from_address(mirror: str, known: Known) -> Path:
         for name in names:
             _download(f"{url}/{name}", None, (stage / name).parent)
         _verify(stage, known)
+        _vouch(stage)
     return cached
 
 
@@ -130,6 +135,7 @@ def _unpacked(archive: Path, known: Known, source: str | None = None) -> Path:
     with whole_folder(target, True, _ELSEWHERE) as stage, _given_by(source or str(archive), stage, archive):
         _unzip(archive, stage)
         _verify(stage / known.name.removeprefix(known.archive).lstrip("/"), known)
+        _vouch(stage)
     return cache_dir() / "beir" / known.name
 
 
@@ -143,6 +149,35 @@ def _given_by(source: str, stage: Path, archive: Path | None = None) -> Iterator
         if archive:
             told = told.replace(str(archive), shown(source))
         raise RagkitError(f"{told} Nothing that {shown(source)} gave is kept.") from error
+
+
+def _vouch(stage: Path) -> None:
+    """Write the checksums of each collection in a temporary place, by which it is checked when it is read."""
+    for corpus in stage.rglob("corpus.jsonl"):
+        names = [path.relative_to(corpus.parent).as_posix() for path in readers.files(corpus.parent)]
+        write_sums(corpus.parent, {name: sha256(corpus.parent / name) for name in names})
+
+
+def _check_cached(folder: Path) -> None:
+    """Raise RagkitError unless a collection's files in the cache are those that were put there, where a list tells."""
+    if not (folder / SUMS).is_file():  # from before there were lists, or somebody's own
+        return
+    files = [folder / SUMS, *readers.files(folder)]
+    with saying(f"{folder} cannot be read", "delete that folder, and it is fetched again"):
+        _check_listed(folder, tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@functools.cache
+def _check_listed(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> None:
+    try:
+        found = damaged(folder)
+        sums = read_sums(folder)
+    except RagkitError as error:
+        found, sums = [f"{SUMS}: damaged ({error})"], {}
+    names = [path.relative_to(folder).as_posix() for path, *_ in files if path.name != SUMS]
+    found += [f"{name}: not in {SUMS}" for name in names if name not in sums and sums]
+    if found:
+        raise RagkitError(f"{folder}: {'; '.join(found[:3])}. Delete that folder, and it is fetched again.")
 
 
 def _verify(folder: Path, known: Known) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ragkit.files import read_sums
 from ragkit.paths import data_dir, shipped
 
 
@@ -35,7 +36,9 @@ class Known:
 
 def manifests() -> dict[str, dict[str, Any]]:
     """Return the manifests under data/beir/, by collection name. Raises RagkitError as paths.shipped does."""
-    names = sorted(path.name for path in (data_dir() / "beir").glob("*.json"))
+    shipped("beir_archives.json")  # so that a damaged list of what there is is told as such
+    listed = {name.removeprefix("beir/") for name in read_sums(data_dir()) if name.startswith("beir/")}
+    names = sorted(listed | {path.name for path in (data_dir() / "beir").glob("*.json")})
     return {name.removesuffix(".json"): json.loads(shipped(f"beir/{name}").read_text("utf8")) for name in names}
 
 
