@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 import os
 import random
+import shutil
 import sqlite3
 import stat
 import tempfile
@@ -319,6 +320,28 @@ def test_numbers_that_are_not_finite_are_neither_returned_nor_stored(own_cache, 
     with pytest.raises(RagkitError, match="not finite for 'a film'"):
         encoder.encode_documents(["a film"])
     assert not list(own_cache.rglob("*.sqlite"))
+
+
+def test_another_files_arrays_under_its_name_are_not_used(tmp_path):
+    """As when two files change places: they hold the same texts, and the checksums of their rows are right."""
+    store, other = filled(tmp_path / "c.sqlite"), EmbeddingCache(tmp_path / "other.sqlite")
+    other.put(TEXTS, [array(i) + 1 for i in range(60)])
+    shutil.copyfile(other.path, store.path)
+    with pytest.warns(UserWarning, match=r"is damaged \(it holds the arrays of another file\): 0 rows are kept"):
+        assert store.get(TEXTS) == [None] * 60
+    store.put(TEXTS[:1], [array(0)])
+    assert same(EmbeddingCache(store.path).get(TEXTS[:1])[0], array(0))
+    shutil.copyfile(store.path, tmp_path / "stick.sqlite")
+    with pytest.raises(RagkitError, match="stick.sqlite cannot be read .it holds the arrays of another file"):
+        EmbeddingCache(tmp_path / "d.sqlite").copy_from(tmp_path / "stick.sqlite", TEXTS)
+
+
+def test_a_file_from_before_there_were_marks_gets_one_when_it_is_written_to(tmp_path):
+    store = filled(tmp_path / "c.sqlite")
+    run(store.path, "PRAGMA user_version = 0")
+    assert same(store.get(TEXTS[:1])[0], array(0))
+    store.put(["one more"], [array(1)])
+    assert run(store.path, "PRAGMA user_version") != [(0,)]
 
 
 # Files from before rows had checksums.

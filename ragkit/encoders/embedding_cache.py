@@ -61,6 +61,14 @@ def key_of(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf8", "surrogatepass")).digest()
 
 
+def _mark(path: Path) -> int:
+    """Return what a file's header has of its name, from 1 to 2³¹ − 1: another's file in its place would have the texts.
+
+    SQLite calls it user_version; 0 is a file from before there were marks.
+    """
+    return zlib.crc32(path.name.encode()) % (2**31 - 1) + 1
+
+
 class _Row(NamedTuple):
     """One row as it was found, of any types; checked: whether the rows of its file have checksums."""
 
@@ -155,6 +163,7 @@ class EmbeddingCache:
             damaged = 0
             try:
                 with closing(_connect(path, "ro")) as source:
+                    _check_mark(source, path)
                     for row in _rows(source, texts):
                         if row is not None and row.array() is not None:
                             yield row
@@ -199,8 +208,9 @@ class EmbeddingCache:
         """Write the file anew, with the rows that can be read and are sound."""
         try:
             with whole(self.path) as stage:
-                _transaction(stage, lambda db: _insert(db, _readable(self.path)))
-                kept = _transaction(stage, lambda db: db.execute("SELECT count(*) FROM arrays").fetchone()[0])
+                _transaction(stage, lambda db: _insert(db, _readable(self.path)), self.path)
+                query = "SELECT count(*) FROM arrays"
+                kept = _transaction(stage, lambda db: db.execute(query).fetchone()[0], self.path)
         except (RagkitError, *_ERRORS) as reason:
             raise RagkitError(
                 f"The embedding cache {self.path} is damaged ({error}), and cannot be written anew ({reason}). "
@@ -225,6 +235,9 @@ def _rows(db: sqlite3.Connection, texts: Sequence[str]) -> Iterator[_Row | None]
 def _readable(path: Path) -> Iterator[_Row]:
     """Yield the sound rows of a damaged file, from both ends up to the damage; some of them twice."""
     with closing(_connect(path, "rw")) as db:
+        with suppress(*_ERRORS):
+            if _foreign(db, path):
+                return
         db.execute("PRAGMA writable_schema = ON")  # else nothing is read of a file that was cut
         for order in ("", "DESC"):
             try:
@@ -296,23 +309,38 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     db = _connect(path, "rw")
     try:
         db.execute("BEGIN")
+        _check_mark(db, path)
         yield db
     finally:
         db.close()
 
 
-def _transaction(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Result:
-    """Return `work(connection)`, done in one transaction: all of it is stored, or nothing."""
+def _transaction(path: Path, work: Callable[[sqlite3.Connection], Result], name: Path | None = None) -> Result:
+    """Return `work(connection)`, done in one transaction: all of it is stored, or nothing; name: what path will be."""
     with saying(f"The folder of {path} cannot be made", "set RAGKIT_CACHE to a folder that can be written to"):
         path.parent.mkdir(parents=True, exist_ok=True)
     db = _connect(path)
     try:
         db.execute("BEGIN IMMEDIATE")  # at once, so that two writers wait for each other
+        _check_mark(db, name or path)
         result = work(db)
+        db.execute(f"PRAGMA user_version = {_mark(name or path)}")
         db.execute("COMMIT")
         return result
     finally:
         db.close()  # rolls back what is not committed
+
+
+def _foreign(db: sqlite3.Connection, path: Path) -> bool:
+    return db.execute("PRAGMA user_version").fetchone()[0] not in (0, _mark(path))
+
+
+def _check_mark(db: sqlite3.Connection, path: Path) -> None:
+    """Raise one of _ERRORS if a file was written under another name: it holds what another model or role made."""
+    if _foreign(db, path):
+        error = sqlite3.DatabaseError("it holds the arrays of another file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
 
 
 def _cause(error: Exception) -> int:
