@@ -14,8 +14,11 @@ from ragkit.vectors import VectorSpec
 # Files and folders of a segment, and for each name of vectors in it, at most; each takes a block of the disk.
 _ENTRIES, _ENTRIES_A_NAME = 19, 22
 _BLOCK = 4096
-# Edge makes files of 32 MiB ahead of what they will hold, each with up to 1 MiB beside it that says what is deleted.
+# Edge makes files of 32 MiB ahead of what they will hold, each with up to 1 MiB beside it that says what is deleted:
+# 34.6 million bytes, and a reserve.
 _RESERVED = 36_000_000
+# What others may write to a disk meanwhile.
+RESERVE = 1_000_000
 
 
 def amount(size: float) -> str:
@@ -31,17 +34,24 @@ def least(specs: Iterable[VectorSpec], segments: int, folder: Path | None = None
     """Return the bytes that so many segments take on the folder's disk before a vector is in them, at most.
 
     Most file systems keep only what was written of a file. Where they keep all of it (tmpfs, NTFS), an index of a
-    single document takes a hundred megabytes. Without a folder: on a disk of the first kind.
+    single document takes a hundred megabytes once it is opened again, since Edge reads whole files then. Without a
+    folder: on a disk of the first kind. The last segment is open for more documents, the others are closed.
     """
     specs = list(specs)
-    block, reserved = _BLOCK, 0
-    if folder is not None:
-        place = nearest(folder)
-        if hasattr(os, "statvfs"):
-            block = max(block, os.statvfs(place).f_frsize)
-        if keeps_holes(place) is False:
-            reserved = _RESERVED * (1 + sum(map(_files, specs)))  # one is for the documents' ids
-    return segments * ((_ENTRIES + _ENTRIES_A_NAME * len(specs)) * block + reserved)
+    block = _BLOCK
+    if folder is not None and hasattr(os, "statvfs"):
+        block = max(block, os.statvfs(nearest(folder)).f_frsize)
+    files = sum(_files(spec) for spec in specs) + (segments - 1) * sum(_files(spec, closed=True) for spec in specs)
+    return segments * (_ENTRIES + _ENTRIES_A_NAME * len(specs)) * block + _reserved(files, folder)
+
+
+def closing(specs: Iterable[VectorSpec], folder: Path) -> int:
+    """Return the bytes that a segment takes while Edge writes it anew, beside its vectors, on a disk of both kinds."""
+    return _reserved(sum(_files(spec, closed=True) for spec in specs), folder)
+
+
+def _reserved(files: int, folder: Path | None) -> int:
+    return files * _RESERVED if folder is not None and keeps_holes(nearest(folder)) is False else 0
 
 
 def taken(folder: Path) -> int:
@@ -51,10 +61,14 @@ def taken(folder: Path) -> int:
 
 
 def unwritten(folder: Path) -> int:
-    """Return the bytes of a folder's files that are not on disk yet, and may be once an engine reads them."""
+    """Return the bytes of a folder's files that are not on disk yet, and may be once an engine reads them.
+
+    Of the documents' ids (payload_storage) Edge reads what was written alone.
+    """
     if keeps_holes(folder):  # if that is not known, it may be too much already
         return 0
-    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    paths = [path for path in folder.rglob("*") if path.is_file() and "payload_storage" not in path.parts]
+    stats = [path.stat() for path in paths]
     return sum(max(0, stat.st_size - stat.st_blocks * 512) for stat in stats if hasattr(stat, "st_blocks"))
 
 
@@ -85,7 +99,11 @@ def require(size: int, folder: Path, advice: str) -> None:
         raise RagkitError(f"The disk of {folder} has {amount(free)} free, and {amount(size)} are needed. {advice}")
 
 
-def _files(spec: VectorSpec) -> int:
-    """Return how many files of 32 MiB a segment has for vectors of one name."""
+def _files(spec: VectorSpec, closed: bool = False) -> int:
+    """Return how many files of 32 MiB a segment has for vectors of one name: a closed one, of single vectors, none."""
+    if spec.sparse:
+        return 1
+    if closed:
+        return 2 * spec.multivector
     copies = spec.storage.quantization not in (None, "int8")  # those can be made as vectors come
     return (1 + spec.multivector) * (1 + copies)

@@ -13,10 +13,10 @@ import numpy as np
 import qdrant_edge as qe
 from filelock import FileLock
 
-from ragkit.engines import disk
-from ragkit.engines.folder import MARK, clear, locked, read_note, remove, usable, write_note
+from ragkit.engines import disk, seal
+from ragkit.engines.folder import MARK, NOTE, clear, locked, read_note, remove, usable, write_note
 from ragkit.engines.index import Index, Prefetch
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, shorten
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
 
 _DATATYPES = {
@@ -38,6 +38,7 @@ _LEAST_DOCUMENTS_A_SEGMENT = 100
 _CLOSE_SEGMENT_KB = 100
 # Below so many kilobytes of vectors a graph is not searched.
 _FULL_SCAN_KB = 10_000
+_REPLACE = "Put it back from a copy, delete the folder to build it anew, or choose another."
 # What a document takes on disk beside its vectors, measured, at most.
 DOCUMENT_BYTES = 500
 
@@ -73,7 +74,9 @@ class EdgeIndex(Index):
         self._fits = f"A query is compared with {shapes}. If it fits, delete the folder to build the index anew."
         # Also removes the folder of an index that nobody closed.
         self._remove = weakref.finalize(self, remove, folder) if temporary else None
-        described = {"vectors": {name: _built(spec) for name, spec in sorted(vectors.items())}, "content": content}
+        self._described = {"vectors": {n: _built(spec) for n, spec in sorted(vectors.items())}, "content": content}
+        self._sealed: seal.Seal | None = None  # what the note tells of the files, while it tells anything
+        self._whole = False  # whether all that was stored is there, in order
         try:
             usable(folder)
             self._spare = disk.least(vectors.values(), 1, folder)
@@ -84,19 +87,20 @@ class EdgeIndex(Index):
                 (folder / MARK).touch()  # only now, so that whoever sweeps sees no mark without a lock
             note = read_note(folder)
             if note is None:
-                self._create(described)
-            elif note != described:
+                self._create()
+            elif (found := {key: note[key] for key in self._described}) != self._described:
                 raise RagkitError(
-                    f"The folder {folder} holds another index: {note}, where {described} was expected. Choose another "
-                    "folder, or delete it."
+                    f"The folder {folder} holds another index: {shorten(str(found), 300)}, where {self._described} was "
+                    "expected. Choose another folder, or delete it."
                 )
             else:
-                self._load()
+                self._load(note)
+            self._whole = True
         except BaseException:
             self.close()
             raise
 
-    def _create(self, described: dict) -> None:
+    def _create(self) -> None:
         clear(self.folder)
         idf = qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf)
         # The write-ahead log would store every vector twice; flush() makes a batch durable instead.
@@ -109,11 +113,13 @@ class EdgeIndex(Index):
         with _told(f"{self.place} cannot be made", "Choose another folder."):
             self._shard = qe.EdgeShard.create(str(self.folder), config)
             self._shard.flush()
-        write_note(self.folder, described)  # last: it says that the rest is whole
+        write_note(self.folder, self._described)  # last: it says that the rest is whole
 
-    def _load(self) -> None:
+    def _load(self, note: dict) -> None:
+        sealed = self._checked(note) if "files" in note else None
         disk.require(disk.unwritten(self.folder), self.folder, "Opening the index fills that, so make room.")
-        with _told(f"{self.place} cannot be opened", "Delete the folder to build it anew, or choose another."):
+        self._unseal()  # Edge writes some small files anew as it loads them
+        with _told(f"{self.place} cannot be opened", _REPLACE):
             self._shard = shard = qe.EdgeShard.load(str(self.folder))
             beyond = self._read(shard)
             if beyond:
@@ -124,9 +130,37 @@ class EdgeIndex(Index):
                 shard.close()  # until then, what was deleted counts in the weights of sparse vectors
                 self._shard = shard = qe.EdgeShard.load(str(self.folder))
                 beyond = self._read(shard)
-        if beyond:
-            raise RagkitError(f"{self.place} is damaged. Delete the folder to build it anew, or choose another.")
+            shard.flush()  # now, because the first one after loading writes small files anew, too
+        if beyond or (sealed is not None and len(self.doc_ids) != note.get("documents")):
+            raise RagkitError(f"{self.place} is damaged: documents are missing. {_REPLACE}")
         self.reopened = bool(self.doc_ids)
+        if sealed is not None:
+            self._seal(sealed)
+
+    def _checked(self, note: dict) -> seal.Seal:
+        """Return what the note says that the files hold. Raises RagkitError if they do not."""
+        try:
+            sealed = seal.read(note["files"])
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RagkitError(f"{self.folder / NOTE} is damaged. {_REPLACE}") from error
+        if found := seal.damage(self.folder, sealed):
+            raise RagkitError(f"{self.place} is damaged: {found}. {_REPLACE}")
+        return sealed
+
+    def _seal(self, known: seal.Seal | None = None) -> None:
+        """Note what the files hold. known: what they held before, if nothing was stored since."""
+        if self._remove is not None:  # nobody opens a temporary folder again
+            return
+        sealed = seal.seal(self.folder, known)
+        told = {"documents": len(self.doc_ids), "files": seal.written(sealed)}
+        with suppress(RagkitError):  # on a full disk: the index is whole all the same
+            write_note(self.folder, self._described | told)
+            self._sealed = sealed
+
+    def _unseal(self) -> None:
+        """Let the note tell nothing of files that are about to change, or whoever is killed meanwhile leaves a lie."""
+        write_note(self.folder, self._described)
+        self._sealed = None
 
     def _read(self, shard: qe.EdgeShard) -> list[int]:
         """Read which documents are stored without a gap, and return the points beyond one."""
@@ -147,9 +181,11 @@ class EdgeIndex(Index):
         self._bounds = {documents * part // parts for part in range(1, parts)}
 
     def _upsert(self, points, batch, doc_ids):
+        if self._sealed is not None:
+            self._unseal()
         size = sum(self._request_bytes(*pair) + DOCUMENT_BYTES for pair in zip(doc_ids, batch, strict=True))
         # Sparse vectors, and small copies that are made as vectors come, take up to half as much again.
-        disk.require(size * 3 // 2 + self._spare, self.folder, self._continue())
+        disk.require(size * 3 // 2 + self._spare_for(points), self.folder, self._continue())
         try:
             with self._edge("cannot store documents", self._continue()) as shard:
                 for point, vectors, doc_id in zip(points, batch, doc_ids, strict=True):
@@ -161,9 +197,17 @@ class EdgeIndex(Index):
                     shard.update(qe.UpdateOperation.upsert_points([struct]))
                 shard.flush()
         except BaseException:
+            self._whole = False
             with suppress(RagkitError):
                 self._keep_stored(points, doc_ids)
             raise
+
+    def _spare_for(self, points: list[int]) -> int:
+        """Return the bytes to be free beside a batch: what a new segment takes, or else what this one still may."""
+        fixed = disk.least(self.vectors.values(), 1)
+        if self._spare == fixed or not self._bounds.isdisjoint(points):
+            return self._spare
+        return min(self._spare, fixed + disk.unwritten(self.folder))
 
     def _keep_stored(self, points: list[int], doc_ids: list[str]) -> None:
         """Count the documents of an interrupted batch that are stored: so would whoever opens the folder again."""
@@ -176,13 +220,21 @@ class EdgeIndex(Index):
 
     def _finish(self):
         with self._edge("cannot be finished", self._continue()) as shard:
+            known = self._sealed
             if not all(spec.sparse or spec.storage.exact for spec in self.vectors.values()):
-                self._optimize(shard)  # makes the small copies and the graph
+                if known is not None:
+                    self._unseal()
+                # Makes the small copies and the graph, if they are not there.
+                known = None if self._optimize(shard) else known
             shard.flush()
+        if self._sealed is None:
+            self._seal(known)
 
-    def _optimize(self, shard: qe.EdgeShard) -> None:
-        disk.require(self._spare, self.folder, self._continue())  # Edge looks for the rest itself
-        shard.optimize()
+    def _optimize(self, shard: qe.EdgeShard) -> bool:
+        """Close segments and make what is to be made; return whether there was something to do."""
+        spare = disk.least(self.vectors.values(), 1) + disk.closing(self.vectors.values(), self.folder)
+        disk.require(spare, self.folder, self._continue())  # Edge looks for the rest itself
+        return shard.optimize()
 
     def _continue(self) -> str:
         return (
@@ -243,6 +295,8 @@ class EdgeIndex(Index):
                 shard, self._shard = self._shard, None
                 with _told(f"{self.place} cannot be closed", "Open it again, and look whether it is whole."):
                     shard.close()
+                if self._whole and self._sealed is None and self.doc_ids:
+                    self._seal()
         finally:
             if self._lock is not None:
                 self._lock.release()

@@ -71,7 +71,7 @@ def read_note(folder: Path) -> dict | None:
         text = path.read_bytes()
     try:
         note = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         note = None
     if not isinstance(note, dict) or not note.keys() >= {"vectors", "content"}:
         raise RagkitError(

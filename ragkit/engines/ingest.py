@@ -123,10 +123,13 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         kept += searched if spec.storage.quantization else 0
     parts = most_segments(len(doc_ids), kept) if folder else 1
     kept += DOCUMENT_BYTES * len(doc_ids)
-    more = kept + disk.least(specs.values(), parts, folder)
-    if folder is not None and where is not None and folder.is_dir():  # a kept index is continued
-        more = max(0, more - disk.taken(folder))
+    more = 0
+    if folder is not None:
+        more = kept + disk.least(specs.values(), parts, folder) + (0 if exact else disk.closing(specs.values(), folder))
+        if where is not None and folder.is_dir():  # a kept index is continued
+            more = max(0, more - disk.taken(folder))
     kept += disk.least(specs.values(), parts)
+    again = min(more, kept) * ((_EXACT if exact else _BUILT) - 1)  # files made ahead are not written twice
     return Plan(
         documents=len(doc_ids),
         floats=floats,
@@ -134,7 +137,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         to_encode=len({text for model, text in new if model.source is None}),
         cache_bytes=sum(new.values()),
         index_bytes=kept,
-        disk_bytes=more * (_EXACT if exact else _BUILT) if folder else 0,
+        disk_bytes=more + again + disk.RESERVE if more else 0,
         memory_bytes=0 if remote else kept * _LOCAL_MEMORY if local else small,
         folder=folder,
     )
