@@ -376,7 +376,7 @@ def test_errors_and_panics_of_edge_name_the_folder_and_what_to_do(vectors, tmp_p
         (tmp_path / name / "ragkit.json").write_text(json.dumps({key: note[key] for key in ("vectors", "content")}))
     for name, problem in (("panic", "index out of bounds"), ("error", "Service runtime error")):
         for _ in range(2):  # and its lock is given back
-            match = rf"The index in .*{name} cannot be opened \({problem}.*\). Put .* delete the folder to build it anew"
+            match = rf"The index in .*{name} cannot be opened \({problem}.*\). Put .* delete the folder"
             with pytest.raises(RagkitError, match=match):
                 open_index(tmp_path / name, SPECS)
 
