@@ -10,10 +10,11 @@ from ragkit.errors import RagkitError
 # A multivector may hold this many floats a point (Qdrant refuses more).
 MAX_FLOATS_PER_POINT = 1_048_576
 
-# What the engine keeps of a number, in bits; "turbo8" is rotated and rounded, and what was uploaded is gone.
-DATATYPES = {"float32": 32, "float16": 16, "turbo8": 8}
-# Smaller copies beside what is kept, which a search reads first, in bits a number.
-QUANTIZATIONS = {"int8": 8, "binary": 1, "turbo4": 4, "turbo2": 2, "turbo1.5": 1.5, "turbo1": 1}
+# What the engine keeps of a number, in bits; "turbo…" is rotated and rounded, and what was uploaded is gone.
+DATATYPES = {"float32": 32, "float16": 16, "turbo16": 16, "turbo8": 8, "turbo4": 4}
+# Smaller copies beside what is kept, which a search reads first, in bits a number. Qdrant calls some of them and some
+# of the datatypes alike; here a copy says that it is one.
+QUANTIZATIONS = {"int8": 8, "binary": 1, "turbo4copy": 4, "turbo2copy": 2, "turbo1.5copy": 1.5, "turbo1copy": 1}
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Storage:
     hnsw_m: edges of a document in the graph, 0 for none: then a search compares every document.
     hnsw_ef: candidates of a search in the graph. on_disk: what is kept need not stay in memory.
 
-    >>> Storage().exact, Storage(quantization="turbo4").exact
+    >>> Storage().exact, Storage(quantization="turbo4copy").exact
     (True, False)
     """
 
@@ -53,17 +54,17 @@ class Storage:
     def bytes_per_row(self, dim: int) -> int:
         """Return the bytes that a search reads of one row of `dim` numbers: of its small copy if there is one.
 
-        Turbo keeps the length of a row beside it (4 bytes, 8 below 8 bits), int8 an offset (4 bytes) and fills
-        a row up to a multiple of 16 numbers, binary to one of 128.
+        Turbo keeps the length of a row beside it (4 bytes, in a copy 8), int8 an offset (4 bytes) and fills a row up
+        to a multiple of 16 numbers, binary to one of 128.
 
-        >>> [Storage(quantization=name).bytes_per_row(128) for name in (None, "int8", "turbo4", "binary")]
+        >>> [Storage(quantization=name).bytes_per_row(128) for name in (None, "int8", "turbo4copy", "binary")]
         [512, 132, 72, 16]
         """
         name = self.quantization or self.datatype
         bits = (QUANTIZATIONS | DATATYPES)[name]
         multiple = {"int8": 16, "binary": 128}.get(name, 1)
         filled = -(-dim // multiple) * multiple
-        beside = 4 if name in ("int8", "turbo8") else 8 if name.startswith("turbo") else 0
+        beside = 8 if name.endswith("copy") else 4 if name.startswith(("turbo", "int8")) else 0
         return math.ceil(filled * bits / 8) + beside
 
 

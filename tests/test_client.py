@@ -128,7 +128,7 @@ def test_a_comparison_over_the_stub_has_the_numbers_of_local_mode(stub, movies):
 @pytest.mark.slow
 def test_a_comparison_again_uploads_nothing(stub, movies, monkeypatch):
     monkeypatch.setenv("QDRANT_URL", stub.url)
-    first, again = (ragkit.compare(movies, ["dense", "dense-turbo4"], depth=5) for _ in range(2))
+    first, again = (ragkit.compare(movies, ["dense", "dense-turbo4copy"], depth=5) for _ in range(2))
     assert len(stub.requests("PUT", "/points")) == 1 and len(stub.collections) == 1
     assert first.systems[0].values.equals(again.systems[0].values)
 
@@ -221,8 +221,8 @@ PINNED = {"memory": "pinned"}
         (Storage("turbo8", on_disk=True), {"datatype": "turbo8", "memory": "cold"}),
         (Storage(quantization="int8"), {"quantization_config": {"scalar": {"type": "int8", **PINNED}}}),
         (Storage(quantization="binary"), {"quantization_config": {"binary": PINNED}}),
-        (Storage(quantization="turbo4"), {"quantization_config": {"turbo": {"bits": "bits4", **PINNED}}}),
-        (Storage(quantization="turbo1.5"), {"quantization_config": {"turbo": {"bits": "bits1_5", **PINNED}}}),
+        (Storage(quantization="turbo4copy"), {"quantization_config": {"turbo": {"bits": "bits4", **PINNED}}}),
+        (Storage(quantization="turbo1.5copy"), {"quantization_config": {"turbo": {"bits": "bits1_5", **PINNED}}}),
         (Storage(hnsw_m=16), {"hnsw_config": {"m": 16}}),
     ],
 )
@@ -265,7 +265,7 @@ def test_shards_and_replicas_come_from_the_environment(stub, monkeypatch):
     [
         (Storage(), {"exact": True}),
         (Storage("float16"), {"exact": True}),
-        (Storage(quantization="turbo4"), {"quantization": {"rescore": True, "oversampling": 2.0}}),
+        (Storage(quantization="turbo4copy"), {"quantization": {"rescore": True, "oversampling": 2.0}}),
         (Storage(quantization="binary", rescore=False), {"quantization": {"rescore": False, "oversampling": 2.0}}),
         (Storage(hnsw_m=16, hnsw_ef=64), {"hnsw_ef": 64}),
     ],
@@ -287,9 +287,9 @@ OTHERS = [
     ({"dense": SPECS["dense"], "colbert": SPECS["colbert"]}, ServerOptions(), "bm25: kind is sparse, asked for none"),
     (SPECS | {"dense": VectorSpec(24, storage=Storage("float16"))}, ServerOptions(), "datatype is float32, .*float16"),
     (
-        SPECS | {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo2"))},
+        SPECS | {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo2copy"))},
         ServerOptions(),
-        "colbert: quantization is none, asked for turbo2",
+        "colbert: quantization is none, asked for turbo2copy",
     ),
     (SPECS | {"dense": VectorSpec(24, storage=Storage(hnsw_m=16))}, ServerOptions(), "hnsw_m is 0, asked for 16"),
     (SPECS | {"dense": VectorSpec(24, storage=Storage(on_disk=True))}, ServerOptions(), "on_disk is False, .* True"),
@@ -308,14 +308,14 @@ def test_a_collection_that_is_another_one_is_refused_and_still_there(stub, vecto
 
 
 def test_other_content_and_other_storage_are_other_collections(stub):
-    quantized = SPECS | {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo4"))}
+    quantized = SPECS | {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo4copy"))}
     finer = SPECS | {"dense": VectorSpec(24, storage=Storage(oversampling=4.0))}
     for specs, content in ((SPECS, "a"), (SPECS, "b"), (quantized, "a"), (finer, "a")):
         open_index(stub.url, specs, "films", content).close()
     assert len(stub.collections) == 3  # how finely it is searched makes no other
 
 
-@pytest.mark.parametrize("quantization", ["int8", "binary", "turbo4", "turbo2", "turbo1.5", "turbo1"])
+@pytest.mark.parametrize("quantization", ["int8", "binary", "turbo4copy", "turbo2copy", "turbo1.5copy", "turbo1copy"])
 def test_a_quantized_collection_is_known_again_however_it_is_searched(stub, naps, vectors, quantization):
     for oversampling in (2.0, 4.0):
         storage = Storage("float16", quantization, oversampling=oversampling, on_disk=True)
@@ -336,8 +336,8 @@ def test_only_recreate_deletes_and_it_says_so(stub, vectors, capsys):
 
 def test_a_server_that_ignores_a_setting_is_not_believed(stub):
     stub.forget = {"quantization_config"}
-    specs = {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo4"))}
-    with pytest.raises(RagkitError, match="otherwise than asked: colbert: quantization is none, asked for turbo4"):
+    specs = {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo4copy"))}
+    with pytest.raises(RagkitError, match="otherwise than asked: colbert: quantization is none, asked for turbo4copy"):
         open_index(stub.url, specs)
 
 
@@ -553,7 +553,7 @@ def test_a_server_that_lost_points_is_not_believed(stub, naps, vectors):
     assert sum(naps) < 10
 
 
-QUANTIZED = {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo4"))}
+QUANTIZED = {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo4copy"))}
 
 
 def test_quantization_is_waited_for_until_the_server_is_done(stub, naps, vectors):

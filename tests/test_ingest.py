@@ -210,7 +210,7 @@ def asked(monkeypatch):
 
 @pytest.mark.slow
 def test_a_changed_document_is_encoded_alone(movies, asked):
-    names = ["dense", "colbert-pool2-turbo4", "muvera", "bm25"]
+    names = ["dense", "colbert-pool2-turbo4copy", "muvera", "bm25"]
     build_index(movies, load_encoders(names))[0].close()
     assert Counter(asked) == dict.fromkeys(movies.passages, 2)  # once by each of two models
     asked.clear()
@@ -497,7 +497,7 @@ def test_too_little_memory_is_refused_before_any_work(tmp_path, own_cache, monke
     match = r"needs about 1.[0-9] MB in memory and 0.3 MB are free. Take fewer documents .* \(colbert-pool2-turbo4\)"
     assert_refused_before_any_work(windows, encoders, tmp_path / "kept", match, own_cache)
     assert asked == []
-    plan(windows, load_encoders(["colbert-turbo4-disk"]), tmp_path / "kept").check()
+    plan(windows, load_encoders(["colbert-turbo4copy-disk"]), tmp_path / "kept").check()
 
 
 @pytest.mark.parametrize("free", [0.0, 3_000_000.0])
@@ -511,7 +511,7 @@ def test_too_small_a_disk_is_refused_before_any_work(free, tmp_path, own_cache, 
 KINDS = {
     "dense": VectorSpec(4),
     "colbert": VectorSpec(4, True),
-    "colbert-turbo4": VectorSpec(4, True, storage=Storage(quantization="turbo4")),
+    "colbert-turbo4copy": VectorSpec(4, True, storage=Storage(quantization="turbo4copy")),
     "dense-binary-hnsw": VectorSpec(4, storage=Storage(quantization="binary", hnsw_m=16)),
     "bm25": VectorSpec(0, sparse=True),
 }

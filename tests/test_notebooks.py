@@ -84,7 +84,7 @@ def test_nearly_everything_is_compared(path):
 def test_no_output_hangs_on_one_build_of_a_turbo_copy(path):
     # Qdrant rotates the vectors at random for each build of a turbo copy: searched raw, no two builds rank alike.
     for cell in code_cells(nbformat.read(path, 4)):
-        assert not re.search(r"turbo[\d.]+-raw", cell.source + text_of(cell))
+        assert not re.search(r"turbo[\d.]+copy-raw", cell.source + text_of(cell))
 
 
 @each_notebook

@@ -87,9 +87,9 @@ def test_a_server_ranks_as_edge_does(url, name, vectors, expected):
     [
         Storage("float16"),
         Storage("turbo8"),
-        Storage("float16", "turbo4", on_disk=True),
-        *[Storage(quantization=quantization) for quantization in ("int8", "binary", "turbo4", "turbo2", "turbo1.5")],
-        Storage(quantization="turbo1", oversampling=4.0),
+        Storage("float16", "turbo4copy", on_disk=True),
+        *[Storage(quantization=name) for name in ("int8", "binary", "turbo4copy", "turbo2copy", "turbo1.5copy")],
+        Storage(quantization="turbo1copy", oversampling=4.0),
     ],
     ids=str,
 )

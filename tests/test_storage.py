@@ -16,7 +16,7 @@ from ragkit.vectors import DATATYPES, QUANTIZATIONS
 DATATYPE_STORAGES = [Storage(datatype=name) for name in DATATYPES]
 QUANTIZED_STORAGES = [
     *(Storage(quantization=name) for name in QUANTIZATIONS),
-    Storage("float16", "turbo4"),
+    Storage("float16", "turbo4copy"),
     Storage("float32", "int8", on_disk=True),
 ]
 
@@ -107,7 +107,7 @@ def test_rescored_scores_are_exact_and_raw_ones_are_not(storage, vectors, querie
 
 
 def test_a_quantized_rerank_scores_its_candidates_exactly(vectors, queries, tmp_path):
-    specs = {"first": VectorSpec(32), "v": VectorSpec(32, True, storage=Storage(quantization="turbo1"))}
+    specs = {"first": VectorSpec(32), "v": VectorSpec(32, True, storage=Storage(quantization="turbo1copy"))}
     with EdgeIndex(tmp_path, specs) as index:
         index.add(doc_ids(vectors), {"first": [rows.sum(0) for rows in vectors], "v": vectors})
         for query in queries:
@@ -118,10 +118,10 @@ def test_a_quantized_rerank_scores_its_candidates_exactly(vectors, queries, tmp_
 
 
 def test_oversampling_finds_more_of_the_best(vectors, queries, tmp_path):
-    filled(tmp_path, VectorSpec(32, True, storage=Storage(quantization="turbo1")), vectors).close()
+    filled(tmp_path, VectorSpec(32, True, storage=Storage(quantization="turbo1copy")), vectors).close()
     found = []
     for oversampling in (1.0, 4.0, 30.0):
-        storage = Storage(quantization="turbo1", oversampling=oversampling)
+        storage = Storage(quantization="turbo1copy", oversampling=oversampling)
         with EdgeIndex(tmp_path, {"v": VectorSpec(32, True, storage=storage)}) as index:
             found.append(np.mean([recall(index, query, vectors, 10) for query in queries]))
     assert found[0] < found[1] <= found[2] == 1.0  # 30 × 10 are all documents
@@ -133,12 +133,21 @@ def recall(index, query, vectors, limit):
     return len(best & {doc_id for doc_id, _ in index.search(query, "v", limit)}) / limit
 
 
-@pytest.mark.parametrize(("datatype", "tolerance"), [("float32", 1e-5), ("float16", 2e-3), ("turbo8", 2e-2)])
-def test_a_datatype_is_as_exact_as_its_bits(datatype, tolerance, vectors, queries, tmp_path):
+@pytest.mark.parametrize(
+    ("datatype", "tolerance", "share"),
+    [
+        ("float32", 1e-5, 0.95),
+        ("float16", 2e-3, 0.95),
+        ("turbo16", 1e-4, 0.95),
+        ("turbo8", 2e-2, 0.95),
+        ("turbo4", 4e-1, 0.7),
+    ],
+)
+def test_a_datatype_is_as_exact_as_its_bits(datatype, tolerance, share, vectors, queries, tmp_path):
     with filled(tmp_path, VectorSpec(32, True, storage=Storage(datatype)), vectors) as index:
         worst = max(errors(index.search(query, "v", 300), query, vectors).max() for query in queries)
         assert tolerance / 1000 < worst < tolerance
-        assert np.mean([recall(index, query, vectors, 10) for query in queries]) > 0.95
+        assert np.mean([recall(index, query, vectors, 10) for query in queries]) > share
 
 
 def test_a_graph_with_many_candidates_finds_what_an_exact_search_does(rng, tmp_path, monkeypatch):
@@ -160,7 +169,7 @@ def test_a_graph_with_many_candidates_finds_what_an_exact_search_does(rng, tmp_p
 # What is refused
 
 
-@pytest.mark.parametrize("setting", [{"datatype": "int8"}, {"quantization": "float16"}, {"quantization": "turbo3"}])
+@pytest.mark.parametrize("setting", [{"datatype": "int8"}, {"quantization": "turbo4"}, {"quantization": "turbo3"}])
 def test_unknown_ways_to_keep_vectors_are_named(setting):
     ((kind, value),) = setting.items()
     with pytest.raises(RagkitError, match=f"Unknown {kind} '{value}'; expected one of"):

@@ -21,7 +21,7 @@ VARIANTS = (
     "colbert",
     "colbert-float16",
     "colbert-int8",
-    "colbert-turbo4",
+    "colbert-turbo4copy",
     "colbert-binary",
     "colbert-pool2",
     "colbert-pool3",

@@ -24,7 +24,7 @@ class Variant:
     """What a name of vectors stands for: one of BASES, pooled by a factor, kept in a Storage.
 
     >>> variant = Variant.parse("colbert-pool2-turbo4")
-    >>> variant.base, variant.pool, variant.storage.quantization
+    >>> variant.base, variant.pool, variant.storage.datatype
     ('colbert', 2, 'turbo4')
     """
 
@@ -60,8 +60,8 @@ class Variant:
             wrong = "bm25 is kept in one way only"
         elif not storage.rescore and storage.quantization is None:
             wrong = "raw needs a quantization"
-        elif storage.quantization and storage.datatype == "turbo8":
-            wrong = "turbo8 keeps 8 bits a number already, and cannot be quantized again"
+        elif storage.quantization and storage.datatype.startswith("turbo"):
+            wrong = f"{storage.datatype} is rounded already, and cannot be quantized again"
         if wrong:
             raise RagkitError(f"{name!r} is no name of vectors: {wrong}.")
         return variant

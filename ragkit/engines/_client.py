@@ -13,10 +13,10 @@ from ragkit.errors import RagkitError
 from ragkit.vectors import Sparse, Storage, Vector, VectorSpec
 
 _TURBO = {
-    "turbo4": models.TurboQuantBitSize.BITS4,
-    "turbo2": models.TurboQuantBitSize.BITS2,
-    "turbo1.5": models.TurboQuantBitSize.BITS1_5,
-    "turbo1": models.TurboQuantBitSize.BITS1,
+    "turbo4copy": models.TurboQuantBitSize.BITS4,
+    "turbo2copy": models.TurboQuantBitSize.BITS2,
+    "turbo1.5copy": models.TurboQuantBitSize.BITS1_5,
+    "turbo1copy": models.TurboQuantBitSize.BITS1,
 }
 
 
@@ -210,5 +210,5 @@ def _quantization_name(config: models.QuantizationConfig | None) -> str:
         return "binary"
     if isinstance(config, models.TurboQuantization):
         bits = config.turbo.bits or models.TurboQuantBitSize.BITS4
-        return f"turbo{bits.value.removeprefix('bits').replace('_', '.')}"
+        return f"turbo{bits.value.removeprefix('bits').replace('_', '.')}copy"
     return "product"

@@ -22,13 +22,15 @@ from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
 _DATATYPES = {
     "float32": qe.VectorStorageDatatype.Float32,
     "float16": qe.VectorStorageDatatype.Float16,
+    "turbo16": qe.VectorStorageDatatype.Turbo16,
     "turbo8": qe.VectorStorageDatatype.Turbo8,
+    "turbo4": qe.VectorStorageDatatype.Turbo4,
 }
 _TURBO = {
-    "turbo4": qe.TurboQuantBitSize.Bits4,
-    "turbo2": qe.TurboQuantBitSize.Bits2,
-    "turbo1.5": qe.TurboQuantBitSize.Bits1_5,
-    "turbo1": qe.TurboQuantBitSize.Bits1,
+    "turbo4copy": qe.TurboQuantBitSize.Bits4,
+    "turbo2copy": qe.TurboQuantBitSize.Bits2,
+    "turbo1.5copy": qe.TurboQuantBitSize.Bits1_5,
+    "turbo1copy": qe.TurboQuantBitSize.Bits1,
 }
 # Edge searches its segments in parallel, one thread each, and puts all documents in one segment
 # unless told otherwise: one segment a core halves the time of a query on two cores.
