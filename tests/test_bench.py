@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ragkit
-from ragkit.bench import embed, index, scale, search
+from ragkit.bench import embed, index, proof, scale, search
 from ragkit.bench.race import race
 from ragkit.cli import main
 
@@ -80,6 +80,27 @@ def test_index_measures_each_variant_in_a_process_of_its_own(movies):
     assert plain["bytes_ratio"] == plain["of_exact"] == 1 and pooled["bytes_ratio"] > 10
     assert all(row["seconds_min"] <= row["seconds"] <= row["seconds_max"] for row in (local, plain, pooled))
     assert plain["peak_memory_mb"] > 50 and plain["disk_bytes"] > plain["bytes"]
+
+
+def test_proof_proves_what_is_so_and_less_with_wider_groups(movies, movies_cache):
+    rows = proof.bench_proof(movies)
+    assert [row["what"] for row in rows[::6]] == ["pooled by 1.25", "pooled by 1.5", "pooled by 2", "pooled by 3"]
+    # Twenty films are fewer than any depth.
+    assert {row["proven"] for row in rows} == {1.0}
+
+
+def test_proof_at_a_depth_below_the_collection(movies, movies_cache, monkeypatch):
+    monkeypatch.setattr(proof, "DEPTHS", (12, 19))
+    proven = {(row["what"], row["bound"], row["depth"]): row["proven"] for row in proof.bench_proof(movies)}
+    for (what, bound, depth), share in proven.items():
+        if depth == 12:
+            assert share <= proven[what, bound, 19]
+    assert proven["pooled by 3", "angle", 12] <= proven["pooled by 1.25", "angle", 12] < 1
+    assert proven["pooled by 3", "angle", 19] < 1
+    # Bounds below the scores would prove what is not so.
+    monkeypatch.setattr(proof, "_maxsim", lambda similarities, starts: -similarities[:, starts].sum(axis=0))
+    with pytest.raises(AssertionError, match="below the score"):
+        proof.bench_proof(movies)
 
 
 def test_scale_repeats_documents_with_noise_and_says_nothing_of_quality(movies):

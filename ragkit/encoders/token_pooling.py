@@ -33,19 +33,33 @@ def pool_tokens(rows: np.ndarray, factor: int) -> np.ndarray:
         raise RagkitError(f"The pooling factor is {factor}; expected 1 (no pooling) or more.")
     rows = np.asarray(rows, np.float32)
     others = rows[1:]
-    groups = -(-len(others) // factor)
-    if groups == len(others):
+    if -(-len(others) // factor) == len(others):
         return rows
     norms = np.linalg.norm(others, axis=1, keepdims=True)
-    units = (others / np.where(norms > 0, norms, 1)).astype(np.float64)
-    # Of units, distances follow from one matrix product: half the time of comparing them pair by pair.
+    units = others / np.where(norms > 0, norms, 1)
+    labels = grouped(units, factor)
+    members = labels[None, :] == np.arange(labels.max() + 1)[:, None]
+    means = members.astype(np.float64) @ units / members.sum(axis=1, keepdims=True)
+    return np.concatenate([rows[:1], means.astype(np.float32)])
+
+
+def grouped(units: np.ndarray, factor: float) -> np.ndarray:
+    """Return the group of each row, from 0: about a `factor`-th as many groups as rows, by Ward's method.
+
+    units: (rows, dim), each of length 1 (or 0).
+
+    >>> grouped(np.array([[1, 0], [0, 1], [1, 0]]), 2).tolist()
+    [0, 1, 0]
+    """
+    units = np.asarray(units, np.float64)
+    if len(units) == 1:
+        return np.zeros(1, int)
+    # Distances follow from one matrix product, which takes half the time of comparing rows pair by pair.
     products = units @ units.T
     squares = np.diagonal(products)
     distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * products, 0))
-    labels = fcluster(linkage(squareform(distances, checks=False), "ward"), groups, "maxclust")
-    members = labels[None, :] == np.arange(1, labels.max() + 1)[:, None]
-    means = members.astype(np.float64) @ units / members.sum(axis=1, keepdims=True)
-    return np.concatenate([rows[:1], means.astype(np.float32)])
+    tree = linkage(squareform(distances, checks=False), "ward")
+    return fcluster(tree, int(np.ceil(len(units) / factor)), "maxclust") - 1
 
 
 class TokenPooledEncoder(CachedEncoder):
