@@ -92,11 +92,8 @@ def test_proof_proves_what_is_so_and_less_with_wider_groups(movies, movies_cache
 def test_proof_at_a_depth_below_the_collection(movies, movies_cache, monkeypatch):
     monkeypatch.setattr(proof, "DEPTHS", (12, 19))
     proven = {(row["what"], row["bound"], row["depth"]): row["proven"] for row in proof.bench_proof(movies)}
-    for (what, bound, depth), share in proven.items():
-        if depth == 12:
-            assert share <= proven[what, bound, 19]
-    assert proven["pooled by 3", "angle", 12] <= proven["pooled by 1.25", "angle", 12] < 1
-    assert proven["pooled by 3", "angle", 19] < 1
+    assert proven["pooled by 1.25", "angle", 12] < proven["pooled by 1.25", "angle", 19] < 1
+    assert proven["pooled by 3", "angle", 19] < proven["pooled by 1.25", "angle", 19]
     # Bounds below the scores would prove what is not so.
     monkeypatch.setattr(proof, "_maxsim", lambda similarities, starts: -similarities[:, starts].sum(axis=0))
     with pytest.raises(AssertionError, match="below the score"):

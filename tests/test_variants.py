@@ -57,6 +57,12 @@ def test_the_order_of_words_does_not_matter():
     assert parsed == {Variant("colbert", 2, Storage("float16", "int8", rescore=False))}
 
 
+def test_small_is_short_for_the_recommended_way():
+    assert Variant.parse("colbert-small") == Variant.parse("colbert-pool4-turbo4")
+    assert Variant.parse("dense-small") == Variant.parse("dense-turbo4") == Variant("dense", 1, Storage("turbo4"))
+    assert Variant.parse("colbert-small-disk").storage.on_disk
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -65,7 +71,7 @@ def test_the_order_of_words_does_not_matter():
         ("pool2", "there are no vectors 'pool2'"),
         ("Colbert", "there are no vectors 'Colbert'"),
         ("colbert-", "'' is none of pool2"),
-        ("colbert-turbo3", "'turbo3' is none of pool2, .* turbo4copy, .* raw, hnsw, disk"),
+        ("colbert-turbo3", "'turbo3' is none of pool2, .* turbo4copy, .* raw, hnsw, disk, small"),
         ("colbert-pool", "'pool' is none of"),
         ("colbert-pool1", "'pool1' is none of"),
         ("colbert-pool10", "'pool10' is none of"),
@@ -74,6 +80,10 @@ def test_the_order_of_words_does_not_matter():
         ("colbert-pool2-pool4", "two poolings"),
         ("colbert-int8-turbo4copy", "two quantizations"),
         ("colbert-float16-turbo8", "two datatypes"),
+        ("colbert-small-turbo8", "two datatypes.*small says all three"),
+        ("colbert-pool2-small", "two poolings"),
+        ("dense-small-int8", "two quantizations"),
+        ("bm25-small", "bm25 is kept in one way only"),
         ("dense-pool2", "dense has one row a document, so there is nothing to pool"),
         ("muvera-pool2", "muvera has one row a document, so there is nothing to pool"),
         ("bm25-pool2", "bm25 has one row a document"),

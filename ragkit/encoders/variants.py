@@ -13,8 +13,11 @@ from ragkit.vectors import DATATYPES, QUANTIZATIONS, Storage, VectorSpec
 
 AnyEncoder = CachedEncoder | Bm25Encoder
 BASES = ("dense", "colbert", "tokens", "muvera", "bm25")
+_MULTIVECTORS = ("colbert", "tokens")
 _POOLS = tuple(f"pool{factor}" for factor in range(2, 10))
 _READ_BY = {"muvera": "colbert"}  # vectors made from another model's rows
+# What "small" stands for: docs/scale.md has the choice, and both collections that it was measured on.
+_SMALL_POOL, _SMALL_DATATYPE = 4, "turbo4"
 # Edges of a document in a graph that is asked for by "hnsw"; Qdrant's own default.
 _HNSW_M = 16
 
@@ -36,7 +39,8 @@ class Variant:
     def parse(cls, name: str) -> "Variant":
         """Return the variant of a name: a base, then any of pool2…pool9, a datatype, a quantization, raw, hnsw, disk.
 
-        "raw" scores by the small copies alone; "hnsw" searches a graph; "disk" need not keep vectors in memory.
+        "raw" scores by the small copies alone; "hnsw" searches a graph; "disk" need not keep vectors in memory; "small"
+        is pool4-turbo4, and turbo4 where there is one row.
         Raises RagkitError for what cannot be: another word, two of a kind, rows to pool where there is one row.
         """
         base, *words = name.split("-")
@@ -44,14 +48,15 @@ class Variant:
         for word in words:
             variant = variant._with(word, name)
         storage = variant.storage
-        multivector = base in ("colbert", "tokens")
+        multivector = base in _MULTIVECTORS
+        kinds = (("small", *DATATYPES), ("small", *QUANTIZATIONS), ("small", *_POOLS))
         wrong = None
         if base not in BASES:
             wrong = f"there are no vectors {base!r}; expected one of {', '.join(BASES)}"
         elif len(set(words)) < len(words):
             wrong = "a word is there twice"
-        elif any(sum(word in kind for word in words) > 1 for kind in (DATATYPES, QUANTIZATIONS, _POOLS)):
-            wrong = "it has two datatypes, two quantizations or two poolings"
+        elif any(sum(word in kind for word in words) > 1 for kind in kinds):
+            wrong = "it has two datatypes, two quantizations or two poolings (small says all three)"
         elif variant.pool > 1 and not multivector:
             wrong = f"{base} has one row a document, so there is nothing to pool"
         elif storage.hnsw_m and multivector:
@@ -72,6 +77,9 @@ class Variant:
             return replace(self, pool=int(word.removeprefix("pool")))
         if word in DATATYPES:
             storage = replace(storage, datatype=word)
+        elif word == "small":
+            pool = _SMALL_POOL if self.base in _MULTIVECTORS else 1
+            return replace(self, pool=pool, storage=replace(storage, datatype=_SMALL_DATATYPE))
         elif word in QUANTIZATIONS:
             storage = replace(storage, quantization=word)
         elif word == "raw":
@@ -81,7 +89,7 @@ class Variant:
         elif word == "disk":
             storage = replace(storage, on_disk=True)
         else:
-            known = ["pool2", "pool3", "pool4", *DATATYPES, *QUANTIZATIONS, "raw", "hnsw", "disk"]
+            known = ["pool2", "pool3", "pool4", *DATATYPES, *QUANTIZATIONS, "raw", "hnsw", "disk", "small"]
             raise RagkitError(f"{name!r} is no name of vectors: {word!r} is none of {', '.join(known)}.")
         return replace(self, storage=storage)
 
