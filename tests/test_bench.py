@@ -116,6 +116,6 @@ def test_the_command_line_writes_rows_and_machine(tmp_path, capsys):
     assert main(["bench", "scale", "movies", "--sizes", "20", "--rounds", "1", "--json", str(out)]) == 0
     stored = json.loads(out.read_text())
     assert stored["machine"]["cores"] and len(stored["rows"]) == 6 and "bench scale movies" in stored["command"]
-    assert "dense-hnsw" in capsys.readouterr().out
+    assert "dense-small-hnsw" in capsys.readouterr().out
     assert main(["bench", "index", "movies", "--sizes", "20"]) == 2
     assert "--sizes is for bench scale" in capsys.readouterr().err

@@ -22,11 +22,14 @@ SYSTEMS = (
     ("colbert-int8", 0),
     ("colbert-pool3", 0),
     ("colbert-pool3-turbo8", 0),
+    ("colbert-small", 0),
     ("colbert-pool4+colbert", 500),
     ("muvera+colbert", 100),
     ("muvera-binary+colbert", 100),
     ("muvera-binary-hnsw+colbert", 100),
+    ("muvera-turbo4+colbert-small", 100),
     ("dense+colbert", 100),
+    ("dense-small+colbert-small", 100),
 )
 LOCAL = (("colbert", 0), ("dense+colbert", 100))
 _BATCH = 8
