@@ -3,8 +3,8 @@
 import numpy as np
 
 from ragkit.datasets.dataset import Dataset
+from ragkit.encoders.encoder import load_encoder
 from ragkit.encoders.token_pooling import grouped
-from ragkit.encoders.variants import load_encoders
 from ragkit.progress import progress
 
 FACTORS = (1.25, 1.5, 2.0, 3.0)
@@ -21,7 +21,7 @@ def bench_proof(dataset: Dataset, rounds: int = 1) -> list[dict]:
     it), and at most the cosine of the angle to the mean less the group's widest angle ("angle": tighter, no product).
     rounds: is not used, since nothing is timed. Raises AssertionError if a bound is below what it bounds.
     """
-    encoder = load_encoders(["colbert"])["colbert"]
+    encoder = load_encoder("colbert")
     documents = [_units(rows) for rows in encoder.stream(dataset.passages)]
     queries = [_units(rows) for rows in encoder.encode_queries(dataset.queries["text"].tolist())]
     starts = _starts([len(rows) for rows in documents])
