@@ -24,7 +24,7 @@ _DATATYPES = {
     "float16": qe.VectorStorageDatatype.Float16,
     "turbo16": qe.VectorStorageDatatype.Turbo16,
     "turbo8": qe.VectorStorageDatatype.Turbo8,
-    "turbo4": qe.VectorStorageDatatype.Turbo4,
+    "turbo4": qe.VectorStorageDatatype.Turbo4,  # type: ignore[attr-defined]  # not in the stubs of 0.9
 }
 _TURBO = {
     "turbo4copy": qe.TurboQuantBitSize.Bits4,
