@@ -64,17 +64,19 @@ def run(area: str, seed: int, share: float, workers: int) -> Iterator[Outcome]:
         trials = trials_of(area, seed, share)
         todo = list(range(len(trials)))
         running: list[_Worker] = []
+        free = list(range(workers))
         while todo or running:
-            while todo and len(running) < workers:
+            while todo and free:
                 # A worker takes some trials, so that importing the kit does not cost more than they do.
                 batch, todo = todo[: max(1, len(trials) // (workers * 4))], todo[max(1, len(trials) // (workers * 4)) :]
-                running.append(_Worker(area, seed, share, kit, batch))
+                running.append(_Worker(area, seed, share, kit, batch, free.pop()))
             for worker in list(running):
                 number, outcome, how = worker.step(trials)
                 if number is not None:
                     yield Outcome(area, trials[number].name, outcome, how)
                 if worker.ended:
                     running.remove(worker)
+                    free.append(worker.slot)
                     todo = worker.left + todo
             time.sleep(0.01)
     finally:
@@ -84,11 +86,13 @@ def run(area: str, seed: int, share: float, workers: int) -> Iterator[Outcome]:
 class _Worker:
     """A process that runs some trials in turn, watched from outside."""
 
-    def __init__(self, area: str, seed: int, share: float, kit: Path, numbers: list[int]):
-        self.left, self.ended = list(numbers), False
+    def __init__(self, area: str, seed: int, share: float, kit: Path, numbers: list[int], slot: int):
+        self.left, self.ended, self.slot = list(numbers), False, slot
         self._scratch = Path(tempfile.mkdtemp(prefix="ragkit-fault-"))
         self._heard, said = _context().Pipe(duplex=False)
-        self._process = _context().Process(target=_work, args=(said, area, seed, share, kit, self._scratch, numbers))
+        self._process = _context().Process(
+            target=_work, args=(said, area, seed, share, kit, self._scratch, numbers, slot)
+        )
         self._process.start()
         said.close()
         self._begun: float | None = None  # when the trial began; None while the kit is imported
@@ -142,7 +146,11 @@ def _context():
     return multiprocessing.get_context("spawn")
 
 
-def _work(said, area: str, seed: int, share: float, kit: Path, scratch: Path, numbers: list[int]) -> None:
+def _work(said, area: str, seed: int, share: float, kit: Path, scratch: Path, numbers: list[int], slot: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        # A core each: the threads of models and of Edge wait in loops, and would take the cores from each other.
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[slot % len(cores)]})
     trials = trials_of(area, seed, share)
     said.send(None)
     for number in numbers:
