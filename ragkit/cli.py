@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from ragkit import __version__, commands
+from ragkit.boundary import OUTSIDE, reason
 from ragkit.datasets.contents import checked_text
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, given, legible
+from ragkit.files import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         for argument in arguments:
-            checked_text(argument, f"the argument {argument!r}")
+            checked_text(argument, f"the argument {given(argument)}")
+            if argument.endswith("=--"):  # argparse takes the dashes away, and gives an option nothing
+                raise RagkitError(f"The argument {given(argument)} has no value behind its =; expected one.")
         options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments, stdout=sys.stdout))
         # Where the result itself goes to standard output, everything else that is printed stands aside.
         aside = redirect_stdout(sys.stderr) if getattr(options, "json", None) == commands.STDOUT else nullcontext()
@@ -35,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read what was printed, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 141
-    except OSError as error:  # whatever no command expected of a disk or a network
-        return _refused(_told(error))
+    except OUTSIDE as error:  # what no function that was called expected
+        return _refused(legible(reason(error)))
 
 
 def _refused(why: str) -> int:
@@ -45,18 +49,15 @@ def _refused(why: str) -> int:
     return 2
 
 
-def _told(error: OSError) -> str:
-    """Return what the system says, in one line that names the path, if it names one.
+class _Parser(argparse.ArgumentParser):
+    """A parser whose refusals are legible, whatever they quote."""
 
-    >>> _told(PermissionError(13, "Permission denied", "/etc/shadow"))
-    '/etc/shadow: Permission denied'
-    """
-    told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-    return " ".join(told.split()) or type(error).__name__
+    def error(self, message: str) -> NoReturn:
+        super().error(legible(message))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ragkit", description="Late-interaction retrieval, compared honestly.")
+    parser = _Parser(prog="ragkit", description="Late-interaction retrieval, compared honestly.")
     parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
     search = parsers.add_parser("search", help="one query against a dataset")
     _dataset(search)
-    search.add_argument("query", metavar="QUERY")
+    search.add_argument("query", type=_something, metavar="QUERY")
     search.add_argument(
         "--system", default="colbert", metavar="S", help="dense, colbert, dense+colbert, … (default: colbert)"
     )
@@ -215,18 +216,26 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 def _place(text: str) -> str:
     """Return a name, an address or a path, where a path may begin with ~."""
-    return os.path.expanduser(text)
+    return str(_path(text)) if text.startswith("~") else _something(text)
+
+
+def _something(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected something, got {text!r}; is a variable empty?")
+    return text
 
 
 def _path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, got ''")
-    return Path(_place(text))
+    try:
+        return expanded(text)
+    except RagkitError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    # Python reads no number of more than 4,300 digits, and nothing is counted in more than a few.
+    if not text.isdecimal() or len(text) > 4_000 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{given(text)} is not a whole number from 1")
     return int(text)
 
 

@@ -5,7 +5,6 @@ Results are written before they are printed, so that nothing is lost to a termin
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -185,7 +184,7 @@ def _named_runs(texts: Sequence[str], order: str) -> dict[str, Any]:
         if name in paths:
             raise RagkitError(f"--run {text!r}: another run is called {name!r} already; give one another name.")
         paths[name] = path
-    return {name: trec.read_run(os.path.expanduser(path), order) for name, path in paths.items()}
+    return {name: trec.read_run(path, order) for name, path in paths.items()}
 
 
 def ingest(options: argparse.Namespace) -> int:
@@ -195,9 +194,9 @@ def ingest(options: argparse.Namespace) -> int:
     from ragkit.engines.opening import chosen_place
     from ragkit.engines.server_options import ServerOptions
 
-    if options.where == ":memory:":
+    where = chosen_place(options.where)
+    if where == ":memory:":
         raise RagkitError("':memory:' keeps nothing; name a folder or the URL of a server.")
-    chosen_place(options.where)
     if options.recreate and not is_address(options.where):
         raise RagkitError(
             f"--recreate deletes a collection on a server, and {options.where} is a folder: delete it yourself, or "
@@ -263,7 +262,7 @@ def _source_and_columns(source: str | None, groups: Sequence[Sequence[str]]) -> 
         longer = [group for group in columns if len(group) > 1]
         if len(longer) != 1:
             raise RagkitError("import: which file or folder? Name it before --text.")
-        source = os.path.expanduser(longer[0].pop())
+        source = longer[0].pop()
     return source, [column for group in columns for column in group]
 
 
@@ -306,7 +305,7 @@ def prefetch(options: argparse.Namespace) -> int:
         return 1 if found else 0
     lacking = fill_stick(
         options.to,
-        [os.path.expanduser(name) for name in options.datasets.split(",")],
+        options.datasets.split(","),
         [model for model in options.models.split(",") if model],
         [name for name in options.platform or ["this"] if name != "none"],
         options.vectors.split(","),

@@ -2,9 +2,42 @@
 
 import re
 
+_LONGEST = 1500  # characters of a message
+_END = 400  # of these, so many are its end, which says what to do
+# What a terminal would obey, and what no UTF-8 text can hold.
+_ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class RagkitError(ValueError):
-    """Bad input: the message names what was given, what was expected and what to do."""
+    """Bad input: the message names what was given, what was expected and what to do.
+
+    What it quotes may be anything, so the message is made `legible`.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(legible(message))
+
+
+def legible(message: str) -> str:
+    """Return a message with control characters escaped, and without its middle where it is very long.
+
+    >>> legible("No file \x1b[31mred.")
+    'No file \\\\x1b[31mred.'
+    """
+    message = _ODD.sub(lambda odd: odd[0].encode("unicode_escape").decode(), message)
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - _END]} … {message[-_END:]}"
+
+
+def given(value: object) -> str:
+    """Return a value as messages quote it: its repr, cut, or its type where that cannot be told.
+
+    >>> given("ten"), given(10**5000)
+    ("'ten'", 'int')
+    """
+    try:
+        return shorten(repr(value), 60)
+    except Exception:  # a number of thousands of digits, or a repr that fails
+        return type(value).__name__
 
 
 def shorten(text: str, length: int) -> str:

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -12,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, BinaryIO
 
-from ragkit.errors import RagkitError
+from ragkit.boundary import reason
+from ragkit.errors import RagkitError, given, shown
 
 if sys.platform == "win32":
     import msvcrt
@@ -113,14 +115,16 @@ def _beginning(path: Path) -> str:
 def _made(path: Path) -> tuple[Path, BinaryIO]:
     """Return a new folder and the open file that locks it."""
     while True:
-        room = path.parent / f"{_beginning(path)}{secrets.token_hex(4)}{_ROOM}"
+        room, made = path.parent / f"{_beginning(path)}{secrets.token_hex(4)}{_ROOM}", False
         try:
             room.mkdir(0o700)
+            made = True
             file = open(room / _LOCK, "xb")  # noqa: SIM115
             lock(file)
-        except FileNotFoundError:  # swept by another, as left, before there was a lock
-            path.parent.stat()
-            continue
+        except FileNotFoundError:
+            if not made:  # the folder is gone, or takes none, as /proc
+                raise
+            continue  # swept by another, as left, before there was a lock
         except BaseException:
             shutil.rmtree(room, ignore_errors=True)
             raise
@@ -173,10 +177,26 @@ def _put(stage: Path, path: Path, add: bool) -> None:
 def expanded(path: str | Path) -> Path:
     """Return a path with the home folder in place of a `~` that it begins with.
 
+    Raises RagkitError for what is no path: a text that is empty or blank, an address such as ftp://…, a name with NUL,
+    and the home of nobody.
+
     >>> expanded("~/notes") == Path.home() / "notes", expanded("a~b").as_posix()
     (True, 'a~b')
     """
-    return Path(os.path.expanduser(path))
+    text = os.fspath(path)
+    if not text.strip():
+        raise RagkitError(f"The path is {text!r}; expected that of a file or a folder (. is the current one).")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        raise RagkitError(f"{shown(text)!r} is an address; expected a file or a folder on this machine.")
+    if "\0" in text:
+        raise RagkitError(f"{given(text)} is no path: a name cannot hold NUL.")
+    found = os.path.expanduser(text)
+    if found.startswith("~"):
+        user = re.split(r"[/\\\\]", found)[0]
+        raise RagkitError(
+            f"{given(text)}: there is no home of {user[1:]!r} here; write ./{user} for a file of that name."
+        )
+    return Path(found)
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -219,7 +239,7 @@ def saying(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeEncodeError) as error:
-        raise RagkitError(f"{what} ({error}); {advice}.") from error
+        raise RagkitError(f"{what} ({reason(error, advise=False)}); {advice}.") from error
 
 
 def new_mode() -> int:
@@ -233,6 +253,14 @@ def sha256(path: str | Path) -> str:
     """Return the SHA-256 (hex) of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def largest_unpacked(path: str | Path) -> int:
+    """Return how many bytes a packed file may become here: 100 times its own, or 500 MB if that is more.
+
+    Texts pack to a quarter, lists of numbers to a tenth; what becomes more was made to fill a disk or a memory.
+    """
+    return max(500_000_000, 100 * os.stat(path).st_size)
 
 
 def inside(folder: str | Path, name: str) -> Path:
@@ -293,7 +321,7 @@ def damaged(folder: str | Path, part: str = "") -> list[str]:
         path = inside(folder, name)
         if not name.startswith(part):
             continue
-        if not path.is_file():
+        if not os.path.isfile(path):  # no error for a name that no disk could hold
             found.append(f"{name}: missing")
         elif sha256(path) != expected:
             found.append(f"{name}: damaged")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, given
 from ragkit.html_table import html_table
 
 if TYPE_CHECKING:  # else where it is used: ragkit imports this module at once, and is to be imported quickly
@@ -80,7 +80,13 @@ def maxsim(query: np.ndarray, document: np.ndarray) -> MaxSim:
 def _unit_rows(matrix: np.ndarray, name: str) -> np.ndarray:
     import numpy as np
 
-    matrix = np.asarray(matrix, np.float32)
+    try:
+        numbers = np.asarray(matrix)
+    except ValueError:  # rows of different lengths
+        numbers = np.array(None)
+    if numbers.dtype.kind not in "fiu":
+        raise RagkitError(f"The {name} is {given(matrix)}; expected a matrix of numbers, (rows, dim).")
+    matrix = numbers.astype(np.float32)
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise RagkitError(
             f"The {name} has shape {matrix.shape}; a multivector is a matrix (rows, dim) of at least one row. "

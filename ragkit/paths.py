@@ -69,10 +69,10 @@ def mirror_folder() -> Path | None:
     Raises RagkitError for an address that cannot be read from.
     """
     name = os.environ.get("RAGKIT_MIRROR", "")
-    if not name or mirror_address():
+    if not name.strip() or mirror_address():
         return None
-    path = Path(name).expanduser()
-    return path if path.is_dir() else None
+    path = expanded(name)
+    return path if os.path.isdir(path) else None
 
 
 def mirror_address() -> str | None:

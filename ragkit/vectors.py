@@ -1,14 +1,20 @@
 """Vectors: dense, of several rows or sparse; how an engine keeps each, and what a search by one returns."""
 
 import math
+import numbers
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ragkit.errors import RagkitError
+from ragkit.boundary import whole_number
+from ragkit.errors import RagkitError, given
 
 # A multivector may hold this many floats a point (Qdrant refuses more).
 MAX_FLOATS_PER_POINT = 1_048_576
+# Numbers of a vector or a row, at most: Qdrant's own limit.
+_WIDEST = 65_536
+# What no search asks for: a number beyond these is a slip.
+_MOST_EDGES, _MOST_CANDIDATES, _MOST_OVERSAMPLING = 10_000, 10_000_000, 1000
 
 # What the engine keeps of a number, in bits; "turbo…" is rotated and rounded, and what was uploaded is gone.
 DATATYPES = {"float32": 32, "float16": 16, "turbo16": 16, "turbo8": 8, "turbo4": 4}
@@ -39,11 +45,17 @@ class Storage:
     on_disk: bool = False
 
     def __post_init__(self):
-        if self.datatype not in DATATYPES:
-            raise RagkitError(f"Unknown datatype {self.datatype!r}; expected one of {', '.join(DATATYPES)}.")
-        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
+        if self.datatype not in tuple(DATATYPES):
+            raise RagkitError(f"Unknown datatype {given(self.datatype)}; expected one of {', '.join(DATATYPES)}.")
+        if self.quantization is not None and self.quantization not in tuple(QUANTIZATIONS):
             raise RagkitError(
-                f"Unknown quantization {self.quantization!r}; expected one of {', '.join(QUANTIZATIONS)}."
+                f"Unknown quantization {given(self.quantization)}; expected one of {', '.join(QUANTIZATIONS)}."
+            )
+        whole_number("hnsw_m", self.hnsw_m, 0, _MOST_EDGES)
+        whole_number("hnsw_ef", self.hnsw_ef, 1, _MOST_CANDIDATES)
+        if not (isinstance(self.oversampling, numbers.Real) and 1 <= self.oversampling <= _MOST_OVERSAMPLING):
+            raise RagkitError(
+                f"oversampling is {given(self.oversampling)}; expected a number from 1 to {_MOST_OVERSAMPLING}."
             )
 
     @property
@@ -76,6 +88,9 @@ class VectorSpec:
     multivector: bool = False
     sparse: bool = False
     storage: Storage = field(default=Storage())
+
+    def __post_init__(self):
+        whole_number("dim", self.dim, 0 if self.sparse else 1, _WIDEST)
 
     @property
     def shape(self) -> str:

@@ -12,6 +12,8 @@ import pytest
 import ragkit
 from ragkit.datasets import catalogue, irds
 from ragkit.datasets.beir import locate
+from ragkit.files import write_sums
+from ragkit.paths import data_dir
 
 NAMES = {"msmarco", "trec-covid", "nfcorpus", "nq", "hotpotqa", "fiqa", "arguana", "webis-touche2020", "quora"}
 NAMES |= {"dbpedia-entity", "scidocs", "fever", "climate-fever", "scifact", "cranfield"}
@@ -173,3 +175,16 @@ def test_a_download_that_fails_is_one_sentence(library, monkeypatch):
     with pytest.raises(ragkit.RagkitError, match="could not get the files of 'tiny/test'") as told:
         irds.read("tiny/test")
     assert len(str(told.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, "9" * 5_000, '{"name": 3, "splits": 3, "sha256": 3}'])
+def test_a_manifest_that_is_none_is_named(text, tmp_path, monkeypatch):
+    own = data_dir()
+    (tmp_path / "beir").mkdir()
+    files = {"beir/toy.json": text.encode(), "beir_archives.json": (own / "beir_archives.json").read_bytes()}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    write_sums(tmp_path, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
+    monkeypatch.setenv("RAGKIT_DATA", str(tmp_path))
+    with pytest.raises(ragkit.RagkitError, match="toy.json is no JSON object with name, splits, sha256"):
+        ragkit.load_beir("toy")

@@ -286,9 +286,12 @@ def test_recreate_for_a_folder_is_refused(pets, tmp_path, capsys):
     [
         (
             PermissionError(errno.EACCES, "Permission denied", "/some/where"),
-            "ragkit: error: /some/where: Permission denied",
+            "ragkit: error: /some/where: Permission denied; permit that, or choose another place",
         ),
-        (OSError(errno.ENOSPC, "No space left on device"), "ragkit: error: [Errno 28] No space left on device"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "ragkit: error: [Errno 28] No space left on device; make room, or choose another disk",
+        ),
         (ConnectionError("no\nroute"), "ragkit: error: no route"),
         (TimeoutError(), "ragkit: error: TimeoutError"),
     ],
@@ -420,3 +423,42 @@ def test_results_are_written_before_they_are_printed(pets, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         main(["compare", str(pets), "--systems", "dense", "--json", str(tmp_path / "c.json")])
     assert (tmp_path / "c.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_folder_that_was_filled_with_the_defaults_is_searched_with_the_defaults(pets, tmp_path, capsys):
+    where = f"--where={tmp_path / 'index'}"
+    assert main(["ingest", str(pets), where]) == 0
+    capsys.readouterr()
+    assert main(["search", str(pets), "fish", where, "--json=-"]) == 0
+    kept = json.loads(capsys.readouterr().out)["results"]
+    assert main(["search", str(pets), "fish", "--json=-"]) == 0
+    assert kept == json.loads(capsys.readouterr().out)["results"]
+    assert main(["compare", str(pets), "--systems=colbert,dense", where]) == 0  # in another order
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", "movies", ""],
+        ["search", "", "a film"],
+        ["prefetch", "--to", ""],
+        ["prefetch", "--check", " "],
+        ["import", "", "--to", "made"],
+        ["import", "x.csv", "--to", ""],
+        ["search", "movies", "a film", "--where", ""],
+        ["search", "movies", "a film", "--where", "ftp://example.org/x"],
+        ["ingest", "movies", "--where", "grpc://localhost:6334"],
+        ["search", "movies", "a film", "--limit=--"],
+        ["search", "movies", "a film", f"--limit={'9' * 5_000}"],
+    ],
+)
+def test_arguments_that_say_nothing_or_name_no_place_are_refused_in_a_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    errors = capsys.readouterr().err
+    assert status == 2 and "error: " in errors and len(errors) < 2_000
+    assert not list(tmp_path.iterdir())

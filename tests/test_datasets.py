@@ -451,3 +451,15 @@ def test_the_manifest_is_whole():
     manifest = catalogue.manifests()["scifact"]
     ids = manifest["subset"]["doc_ids"]
     assert len(ids) == len(set(ids)) == manifest["subset"]["documents"] == 1000
+
+
+def test_an_archive_that_would_fill_a_disk_is_refused_before_it_is_unpacked(known, tmp_path, monkeypatch, own_cache):
+    _, zipped, _ = known
+    archive = zipped(tmp_path / "mirror" / "beir" / "tiny.zip", packed=zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as more, more.open("tiny/more.txt", "w") as member:
+        for _ in range(36):
+            member.write(bytes(2**24))  # 600 MB of zeros
+    monkeypatch.setenv("RAGKIT_MIRROR", str(tmp_path / "mirror"))
+    with pytest.raises(RagkitError, match="would unpack to 604 MB, which no archive of its size does"):
+        ragkit.load_beir("tiny")
+    assert not [path for path in own_cache.rglob("*") if path.is_file()]

@@ -180,3 +180,37 @@ def test_scifacts_subset_scores_what_the_readme_says():
     assert table.loc["dense", "nDCG@10"] == pytest.approx(0.793, abs=0.002)
     assert table.loc["dense→colbert", "nDCG@10"] == pytest.approx(0.818, abs=0.002)
     assert table.loc["dense→colbert", "R@100"] == table.loc["dense", "R@100"]  # reranking adds no document
+
+
+@pytest.mark.parametrize(
+    "name", ["nDCG@0", "nDCG@-1", f"nDCG@{2**70}", "nDCG@1.5", "P(rel=0)@5", "nDCG(dcg='x')", "x@"]
+)
+def test_a_measure_that_trec_eval_would_end_the_process_for_is_refused(name):
+    with pytest.raises(ragkit.RagkitError, match="measure"):
+        ragkit.per_query(RESULTS, JUDGED, [name])
+
+
+@pytest.mark.parametrize("relevance", [2**31 - 1, 2**62, 10**30, 1.5, float("nan"), None, True, "high"])
+def test_a_relevance_that_measures_cannot_count_in_is_refused_in_a_frame_too(relevance):
+    qrels = JUDGED.assign(relevance=pd.Series([relevance], dtype=object))
+    with pytest.raises(ragkit.RagkitError, match="The judgment of 'a' for 'q': the score is"):
+        ragkit.per_query(RESULTS, qrels)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), None, "high", 1j, 10**400, pd.NA])
+def test_a_score_that_no_rank_can_be_made_of_is_refused(score):
+    results = RESULTS.assign(score=pd.Series([score], dtype=object))
+    with pytest.raises(ragkit.RagkitError, match="The run holds"):
+        ragkit.per_query(results, JUDGED)
+
+
+def test_tables_that_are_none_or_lack_a_column_are_told_with_what_was_expected():
+    for table in (None, "a path", [1], RESULTS.drop(columns="score"), pd.concat([RESULTS, RESULTS], axis=1)):
+        with pytest.raises(ragkit.RagkitError, match="^The run"):
+            ragkit.per_query(table, JUDGED)
+    with pytest.raises(ragkit.RagkitError, match="are two, and differ"):
+        ragkit.per_query(RESULTS, pd.concat([JUDGED, JUDGED.assign(relevance=0)]))
+
+
+RESULTS = pd.DataFrame({"query_id": ["q"], "doc_id": ["a"], "score": [1.0]})
+JUDGED = pd.DataFrame({"query_id": ["q"], "doc_id": ["a"], "relevance": [1]})

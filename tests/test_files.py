@@ -122,3 +122,10 @@ def test_a_link_stays_one_and_its_file_is_written_anew(tmp_path):
     write_text(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "there" / "note.txt").read_text() == "new"
     assert stat.S_IMODE((tmp_path / "there" / "note.txt").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not Path("/proc/version").is_file(), reason="there is no /proc")
+@pytest.mark.parametrize("path", ["/proc/ragkit", "/proc/version"])
+def test_a_folder_that_takes_no_files_is_refused_and_not_tried_for_ever(path):
+    with pytest.raises(RagkitError, match="cannot be written"):
+        write_text(path, "text")

@@ -364,8 +364,11 @@ def test_errors_and_panics_of_edge_name_the_folder_and_what_to_do(vectors, tmp_p
     for name in ("panic", "error"):
         with open_index(tmp_path / name, SPECS) as index:
             index.add(DOC_IDS, vectors)
-            with pytest.raises(RagkitError, match=rf"{name} cannot be searched \(.*dim.*\). .* dense \(24,\), colbert"):
+            with pytest.raises(RagkitError, match=r"The query's dense has shape \(3,\), expected \(24,\)"):
                 index.search(np.ones(3), "dense", 1)
+            backwards = Sparse(np.array([1, 1], np.uint32), np.array([1.0, 2.0], np.float32))
+            with pytest.raises(RagkitError, match=rf"{name} cannot be searched \(.*\). .* dense \(24,\), colbert"):
+                index.search(backwards, "dense", 1)
         with pytest.raises(RagkitError, match=f"The index in .*{name} is closed"):
             index.search(vectors["dense"][0], "dense", 1)
     truncate(tmp_path / "panic", "status.dat")
@@ -450,3 +453,28 @@ def test_unknown_vectors_and_silent_servers_are_named():
         index.search(np.ones(3), "sparse", 1)
     with pytest.raises(RagkitError, match="No Qdrant server answers at http://127.0.0.1:9"):
         open_index("http://127.0.0.1:9", SPECS)
+
+
+@pytest.mark.parametrize("count", [2**31, 2**62, 2**64, 10**5_000], ids=["2^31", "2^62", "2^64", "5,000 digits"])
+def test_a_limit_or_depth_beyond_all_documents_finds_all(count, vectors, tmp_path, own_cache):
+    query = vectors["dense"][0]
+    with open_index(tmp_path / "index", SPECS) as index:
+        index.add(DOC_IDS, vectors)
+        everything = index.search(query, "dense", len(DOC_IDS))
+        assert index.search(query, "dense", count) == everything
+        assert index.search(query, "dense", count, [Prefetch(query, "dense", count)]) == everything
+        assert index.fuse(Fusion((Prefetch(query, "dense", count),)), count) == index.fuse(
+            Fusion((Prefetch(query, "dense", len(DOC_IDS)),)), len(DOC_IDS)
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j, "a", None])
+def test_a_vector_that_is_no_numbers_is_neither_stored_nor_searched_by(value, vectors, tmp_path, own_cache):
+    odd = np.array([value] * 24)
+    with open_index(tmp_path / "index", SPECS) as index:
+        with pytest.raises(RagkitError, match="not finite|array of numbers"):
+            index.add(DOC_IDS, {**vectors, "dense": [odd] * len(DOC_IDS)})
+        assert index.doc_ids == []
+        index.add(DOC_IDS, vectors)
+        with pytest.raises(RagkitError, match="not finite|array of numbers"):
+            index.search(odd, "dense", 1)

@@ -61,7 +61,7 @@ def test_the_order_of_a_pool_shows_neither_system_nor_rank():
 
 @pytest.mark.parametrize(("runs", "depth"), [([], 5), ([run("q", "a")], 0), ([run("q", "a").drop(columns="rank")], 5)])
 def test_what_cannot_be_pooled_is_refused(runs, depth):
-    with pytest.raises(ragkit.RagkitError, match="at least one run|no column rank"):
+    with pytest.raises(ragkit.RagkitError, match="at least one run|no column rank|depth is 0"):
         judging_pool(runs, depth)
 
 
@@ -288,3 +288,20 @@ def test_a_notebook_gets_buttons_and_the_text_form_beside_them(collection, judgm
 def test_a_pool_of_another_collection_is_refused(collection, judgments):
     with pytest.raises(ragkit.RagkitError, match="in the pool, but not both"):
         ragkit.judge(judging_pool([run("q1", "elsewhere")], 5), collection, judgments)
+
+
+@pytest.mark.parametrize("data", [b"\x1f\x8b\x08", bytes(99), b"a letter", b'{"query_id": "q"\r{"query_id": "r"'])
+def test_a_last_line_that_is_no_beginning_of_a_judgment_is_refused_and_left_as_it_is(data, tmp_path):
+    (tmp_path / "mine.jsonl").write_bytes(data)
+    judgments = ragkit.Judgments(tmp_path / "mine.jsonl")
+    for call in (judgments.table, lambda: judgments.record("q", "a", 1)):
+        with pytest.raises(ragkit.RagkitError, match="no judgment"):
+            call()
+    assert (tmp_path / "mine.jsonl").read_bytes() == data
+
+
+def test_a_file_of_something_else_gets_no_judgment(tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear Sir,\n", "utf8")
+    with pytest.raises(ragkit.RagkitError, match="holds something else than judgments"):
+        ragkit.Judgments(tmp_path / "letter.txt").record("q", "a", 1)
+    assert (tmp_path / "letter.txt").read_text("utf8") == "Dear Sir,\n"

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import zipfile
+import zlib
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import ragkit
 from ragkit import RagkitError
 from ragkit.cli import main
-from ragkit.datasets import readers
+from ragkit.datasets import readers, trec
 from ragkit.datasets.contents import checked_id, checked_text, read_lines, read_text
 from ragkit.datasets.qrels import LARGEST_GRADE, grade, read_judgments, read_qrels
 from ragkit.encoders.bm25 import Bm25Encoder
@@ -420,5 +421,26 @@ def test_pipes_devices_and_folders_are_refused_before_they_are_opened(tmp_path):
                 read(path)
     with pytest.raises(RagkitError, match="is a folder; expected a file"):
         read_qrels(tmp_path)
-    with pytest.raises(RagkitError, match="No file 'a.x00b'"):
+    with pytest.raises(RagkitError, match="cannot hold NUL"):
         read_text("a\0b")
+
+
+def test_a_file_that_unpacks_to_what_no_text_does_is_refused_before_memory_is_full(tmp_path):
+    packer = zlib.compressobj(9, wbits=31)
+    packed = b"".join([*(packer.compress(b" " * 2**24) for _ in range(36)), packer.flush()])  # of 600 MB
+    for name in ("corpus.jsonl.gz", "corpus.tsv.gz"):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(RagkitError, match="unpacks to more than 500 MB"):
+            readers.read_corpus(tmp_path / name)
+
+
+def test_a_byte_order_mark_that_is_there_twice_is_no_part_of_an_id(tmp_path):
+    (tmp_path / "qrels.tsv").write_bytes(b"\xef\xbb\xbf" * 2 + b"q1\ta\t1\n")
+    assert read_qrels(tmp_path / "qrels.tsv")["query_id"].tolist() == ["q1"]
+
+
+@pytest.mark.parametrize("digits", ["１", "١", "1_0"])
+def test_digits_that_only_python_reads_are_no_numbers_of_trec_files(digits, tmp_path):
+    (tmp_path / "run.txt").write_text(f"q Q0 a 1 {digits} tag\n", "utf8")
+    with pytest.raises(RagkitError, match="no finite number"):
+        trec.read_run(tmp_path / "run.txt")

@@ -6,6 +6,7 @@ import numpy as np
 from fastembed import LateInteractionTextEmbedding
 
 from ragkit.bench.race import race
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.encoder import load_encoder, register_models
 from ragkit.evaluation.comparing import peak_growth
@@ -22,6 +23,7 @@ def mixed_lengths(texts: Sequence[str]) -> list[str]:
     return [" ".join(text.split()[: _WORDS[i % len(_WORDS)]]) for i, text in enumerate(texts)]
 
 
+@public("The bench cannot be run")
 def bench_embed(dataset: Dataset, rounds: int = 3, documents: int = 256) -> list[dict]:
     """Return documents a second of the kit and of FastEmbed's default, on the collection and on mixed lengths.
 

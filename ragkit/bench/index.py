@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.variants import load_encoders
@@ -40,6 +41,7 @@ VARIANTS = (
 _LOCAL = "local mode"
 
 
+@public("The bench cannot be run")
 def bench_index(dataset: Dataset, rounds: int = 3, variants: Sequence[str] = VARIANTS) -> list[dict]:
     """Return for each variant, and for local mode, the seconds to index, memory, bytes per document and nDCG@10.
 

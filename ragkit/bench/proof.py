@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.encoder import load_encoder
 from ragkit.encoders.token_pooling import grouped
@@ -12,6 +13,7 @@ DEPTHS = (100, 300, 1000)
 TOP = 10
 
 
+@public("The bench cannot be run")
 def bench_proof(dataset: Dataset, rounds: int = 1) -> list[dict]:
     """Return for each pooling factor, bound and depth the share of queries whose first ten are proven.
 

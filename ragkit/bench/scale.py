@@ -8,6 +8,7 @@ import psutil
 
 from ragkit.bench.race import race
 from ragkit.bench.search import searcher, title
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import AnyEncoder, load_encoders, vector_spec
 from ragkit.engines.opening import open_index
@@ -27,6 +28,7 @@ SYSTEMS = (
 _NOISE = 0.33
 
 
+@public("The bench cannot be run")
 def bench_scale(dataset: Dataset, sizes: Sequence[int] = SIZES, rounds: int = 20) -> list[dict]:
     """Return for each size and system the milliseconds a query, the seconds to index, memory and disk.
 

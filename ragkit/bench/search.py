@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ragkit.bench.race import race
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import load_encoders
 from ragkit.engines.edge import EdgeIndex
@@ -35,6 +36,7 @@ LOCAL = (("colbert", 0), ("dense+colbert", 100))
 _BATCH = 8
 
 
+@public("The bench cannot be run")
 def bench_search(dataset: Dataset, rounds: int = 20) -> list[dict]:
     """Return milliseconds a query of every contestant, interleaved, beside the quality of its results.
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ragkit.boundary import public
 from ragkit.course import checks_basics, checks_compare, checks_practice
 from ragkit.course.answers import NotYet
 from ragkit.errors import RagkitError
@@ -24,6 +25,7 @@ class Feedback:
         return f"{'Right.' if self.right else 'Not yet.'} {self.message}"
 
 
+@public("The answer cannot be checked")
 def check(exercise: str, answer: Any) -> Feedback:
     """Return whether an answer to an exercise of the lessons is right, or what is off.
 

@@ -21,7 +21,19 @@ from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.datasets.qrels import read_qrels
 from ragkit.datasets.readers import read_corpus, read_queries
 from ragkit.errors import RagkitError, shown
-from ragkit.files import SUMS, beside, damaged, new_mode, read_sums, saying, sha256, whole_folder, write_sums
+from ragkit.files import (
+    SUMS,
+    beside,
+    damaged,
+    expanded,
+    largest_unpacked,
+    new_mode,
+    read_sums,
+    saying,
+    sha256,
+    whole_folder,
+    write_sums,
+)
 from ragkit.paths import cache_dir, in_mirror, mirror_address, mirror_folder
 
 # What zipfile raises for bytes that are no archive, or one that was damaged, is encrypted or packed in another way.
@@ -44,8 +56,9 @@ def locate(source: str | Path) -> tuple[Path, str, dict | None]:
     A path to a folder is used as it is. A name is looked for in the cache, then in `RAGKIT_MIRROR`
     (a folder or URL laid out as `beir/<name>/…` or `beir/<name>.zip`), then at BEIR's own address.
     """
-    if readers.find(source, "corpus"):
-        return Path(source), Path(source).resolve().name, None
+    folder = expanded(source)
+    if readers.find(folder, "corpus"):
+        return folder, folder.resolve().name, None
     known = lookup(str(source))
     if known is None:
         names = [name for name in catalogue() if "/" not in name]
@@ -269,6 +282,11 @@ def _unzip(archive: Path, stage: Path) -> None:
                 if not (stage / name).resolve().is_relative_to(stage.resolve()) or "\\" in name:
                     raise RagkitError(f"{archive}: member {name!r} would be written outside its folder; refused.")
             need, free = sum(member.file_size for member in members), shutil.disk_usage(stage).free
+            if need > largest_unpacked(archive):
+                raise RagkitError(
+                    f"{archive} would unpack to {need / 1e6:,.0f} MB, which no archive of its size does; if it is "
+                    "meant, unpack it yourself, and name the folder instead."
+                )
             if need > free:
                 raise RagkitError(f"{archive} unpacks to {need / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free.")
             if any(member.flag_bits & 1 for member in members):

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ragkit.errors import RagkitError
 from ragkit.files import read_sums
 from ragkit.paths import data_dir, shipped
 
@@ -35,11 +36,29 @@ class Known:
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    """Return the manifests under data/beir/, by collection name. Raises RagkitError as paths.shipped does."""
+    """Return the manifests under data/beir/, by collection name.
+
+    Raises RagkitError as paths.shipped does, and for one that is not as docs/make_manifest.py writes it.
+    """
     shipped("beir_archives.json")  # so that a damaged list of what there is is told as such
     listed = {name.removeprefix("beir/") for name in read_sums(data_dir()) if name.startswith("beir/")}
     names = sorted(listed | {path.name for path in (data_dir() / "beir").glob("*.json")})
-    return {name.removesuffix(".json"): json.loads(shipped(f"beir/{name}").read_text("utf8")) for name in names}
+    kinds: dict[str, type] = {"name": str, "splits": dict, "sha256": dict}
+    return {name.removesuffix(".json"): _read(f"beir/{name}", kinds) for name in names}
+
+
+def _read(name: str, kinds: dict[str, type]) -> dict[str, Any]:
+    """Return the JSON object in a file that comes with the kit, with keys of these kinds."""
+    path = shipped(name)
+    try:
+        found = json.loads(path.read_text("utf8"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+        raise RagkitError(
+            f"{path} is no JSON object with {', '.join(kinds)}. Make it anew: docs/make_manifest.py, then make sums."
+        )
+    return found
 
 
 def catalogue() -> dict[str, Known]:
@@ -52,7 +71,7 @@ def catalogue() -> dict[str, Known]:
     >>> catalogue()["cqadupstack/gis"].url.rsplit("/", 1)[1]
     'cqadupstack.zip'
     """
-    beir = json.loads(shipped("beir_archives.json").read_text("utf8"))
+    beir = _read("beir_archives.json", {"url": str, "archives": dict})
     own, found = manifests(), {}
     for archive, entry in beir["archives"].items():
         names = [f"{archive}/{part}" for part in entry["parts"]] if "parts" in entry else [archive]

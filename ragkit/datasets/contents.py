@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import io
 import re
 import stat
 import zipfile
@@ -9,10 +10,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from ragkit.errors import RagkitError, shorten
-from ragkit.files import expanded
+from ragkit.boundary import reason
+from ragkit.errors import RagkitError, given, shorten
+from ragkit.files import expanded, largest_unpacked
 
 PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
@@ -83,6 +85,8 @@ def read_text(path: str | Path, encoding: str | None = None) -> str:
     is not known, and what is no regular file or is not there.
     """
     path = expanded(path)
+    if encoding is not None:
+        _check_encoding(encoding)
     with _unpacked(path) as file:
         data = file.read()
     _refuse_formats(path, data[:_HEAD])
@@ -92,17 +96,24 @@ def read_text(path: str | Path, encoding: str | None = None) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(tried, "replace").count("\n") + 1
         raise _undecodable(path, line, data, error, tried, _NAME_IT) from error
-    except (LookupError, UnicodeError) as error:
-        raise RagkitError(
-            f"There is no text encoding {encoding!r}; known are utf-8, utf-16, cp1252, latin-1, …"
-        ) from error
+    except UnicodeError as error:  # UTF-16 that begins in neither of its orders, and its kind
+        raise RagkitError(f"{path}: not {tried} ({error}). {_NAME_IT}") from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise RagkitError(f"{path}, line {line}: a NUL character; text as {tried}? Perhaps it is utf-16 (--encoding).")
     if half := re.search("[\ud800-\udfff]", text):  # utf-7 and its kind can spell what no text can hold
         line = text[: half.start()].count("\n") + 1
         raise RagkitError(f"{path}, line {line}: {half[0]!r} is not {tried}: half a character; remove it.")
-    return text.removeprefix("\ufeff")
+    return text.lstrip("\ufeff")
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        "a".encode(name)
+    except (LookupError, ValueError) as error:
+        raise RagkitError(
+            f"There is no text encoding {given(name)}; known are utf-8, utf-16, cp1252, latin-1, …"
+        ) from error
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -134,7 +145,7 @@ def _utf8_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, str]]:
                 text = data.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise _undecodable(path, number, data, error, "utf-8", "Save the file as UTF-8.") from error
-            yield number, text.removeprefix("\ufeff") if number == 1 else text
+            yield number, text.lstrip("\ufeff") if number == 1 else text
 
 
 def _undecodable(path: Path, line: int, data: bytes, error: UnicodeDecodeError, tried: str, advice: str) -> RagkitError:
@@ -167,11 +178,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise RagkitError(f"{path}: a damaged gzip file ({error}); fetch or make it again.") from error
     except (OSError, UnicodeEncodeError) as error:
-        raise RagkitError(f"{path} cannot be read ({error}).") from error
-    except ValueError as error:
-        if isinstance(error, RagkitError) or "null byte" not in str(error):
-            raise
-        raise RagkitError(f"No file {str(path)!r}: a name cannot hold NUL.") from error
+        raise RagkitError(f"{path} cannot be read ({reason(error)}).") from error
 
 
 @contextmanager
@@ -183,8 +190,29 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
         if not packed:
             yield file
             return
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            yield unpacked  # type: ignore[misc]
+        with gzip.GzipFile(fileobj=file) as unpacked, io.BufferedReader(_Bounded(path, unpacked)) as bounded:
+            yield bounded
+
+
+class _Bounded(io.RawIOBase):
+    """Unpacked bytes, no more of them than a file of that size may become."""
+
+    def __init__(self, path: Path, unpacked: gzip.GzipFile):
+        self._path, self._unpacked, self._left = path, unpacked, largest_unpacked(path)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._unpacked.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            most = largest_unpacked(self._path) / 1e6
+            raise RagkitError(
+                f"{self._path} unpacks to more than {most:,.0f} MB, which no text of its size does; if it is meant, "
+                f"{_UNPACK}."
+            )
+        return count
 
 
 def _refuse_formats(path: Path, head: bytes) -> None:

@@ -1,7 +1,7 @@
 """Datasets: documents, queries and judgments, in ir-measures' own column names."""
 
 import hashlib
-import os
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from ragkit.boundary import public, whole_number
 from ragkit.datasets import beir, fitting, irds, passages, readers
 from ragkit.datasets.fitting import Unanswerable, fit
 from ragkit.datasets.qrels import judgments_of, read_qrels
@@ -17,6 +18,8 @@ from ragkit.datasets.records import Records, of_frame, read_jsonl
 from ragkit.errors import RagkitError, shorten
 from ragkit.html_table import html_table
 from ragkit.paths import shipped
+
+_MOST_BITS = 10_000  # of a whole number that Python writes out: 4,300 digits have some 14,000
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     @classmethod
+    @public("The dataset cannot be made", kinds=False)
     def from_frames(
         cls,
         documents: pd.DataFrame,
@@ -124,6 +128,7 @@ class Dataset:
         return dict(zip(self.documents["doc_id"], self.document_ids, strict=True)) if self.has_passages else None
 
 
+@public("The dataset cannot be loaded")
 def load_movies() -> Dataset:
     """Return the tutorial's 20 films with the kit's 40 judged queries (every pair is judged).
 
@@ -146,6 +151,7 @@ def load_movies() -> Dataset:
     return Dataset("movies", documents, queries, qrels, with_titles=False)
 
 
+@public("The dataset cannot be loaded")
 def load_beir(
     source: str | Path,
     docs: int | Literal["all"] | None = None,
@@ -165,7 +171,7 @@ def load_beir(
 
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
     """
-    folder, name, manifest = beir.locate(os.path.expanduser(source))
+    folder, name, manifest = beir.locate(source)
     found = readers.read_folder(folder, split)
     documents, all_queries, qrels, notes = found.documents, found.queries, found.qrels, list(found.notes)
     if manifest:
@@ -182,7 +188,7 @@ def load_beir(
         raise RagkitError(f"{found.qrels_file}: no query has a judgment, so there is nothing to evaluate.")
     if docs is None:
         docs = 1000 if name == "scifact" else "all"
-    if docs != "all" and docs < len(whole):
+    if docs != "all" and whole_number("docs", docs) < len(whole):
         documents = _subset(documents, set(qrels["doc_id"]) & set(whole["doc_id"]), docs)
         fixed = manifest.get("subset", {}) if manifest else {}
         if (fixed.get("documents"), fixed.get("split")) == (docs, split):
@@ -191,6 +197,7 @@ def load_beir(
     return Dataset(name, documents, queries, qrels, notes=(*notes, *_empty(documents)))
 
 
+@public("The dataset cannot be loaded")
 def load_irds(name: str, docs: int | Literal["all"] | None = None, unanswerable: Unanswerable = "zero") -> Dataset:
     """Return a collection of ir_datasets by its name there, such as "cranfield" or "beir/nfcorpus/test".
 
@@ -209,6 +216,7 @@ def load_irds(name: str, docs: int | Literal["all"] | None = None, unanswerable:
     return Dataset(f"irds-{name.replace('/', '-')}", documents, queries, qrels, notes=tuple(notes))
 
 
+@public("The dataset cannot be loaded")
 def load_dataset(
     source: str | Path,
     docs: int | Literal["all"] | None = None,
@@ -324,5 +332,7 @@ def _complete(frame: pd.DataFrame, name: str, columns: Sequence[str], optional: 
 
 
 def _own(value: Any) -> Any:
-    """Return a value of NumPy's as Python's own."""
+    """Return a value of NumPy's as Python's own, and a number of more digits than Python writes as none."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return math.inf
     return value.item() if isinstance(value, np.generic) else value

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ragkit.boundary import public
 from ragkit.datasets import readers
 from ragkit.datasets.contents import checked_id, checked_text, is_parquet, read_text
 from ragkit.datasets.dataset import Dataset
@@ -19,6 +20,7 @@ from ragkit.files import expanded, sweep_beside, whole_folder
 SUFFIXES = (".txt", ".md")
 
 
+@public("The documents cannot be imported")
 def import_dataset(
     path: str | Path | pd.DataFrame,
     to: str | Path,
@@ -47,6 +49,7 @@ def import_dataset(
     return write_dataset(documents, to)
 
 
+@public("The documents cannot be imported")
 def read_documents(
     path: str | Path | pd.DataFrame,
     text: str | Sequence[str] = (),
@@ -95,6 +98,7 @@ def read_documents(
     return documents, tuple(notes)
 
 
+@public("The dataset cannot be written")
 def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
     """Write doc_id, title, text as a collection without queries and judgments, whole or not at all; return its folder.
 
@@ -117,6 +121,7 @@ def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
     return to
 
 
+@public("The dataset cannot be loaded")
 def load_unjudged(folder: str | Path) -> Dataset:
     """Return the documents and queries of a BEIR-layout folder, whether anything is judged or not; no judgments.
 
@@ -124,10 +129,10 @@ def load_unjudged(folder: str | Path) -> Dataset:
     one is left out, with a note. Raises RagkitError for a corpus that is missing, and for a file that cannot be read.
     """
     folder = expanded(folder)
-    name = checked_text(folder.resolve().name, f"the name of the folder {str(folder)!r}")
     corpora, asked = readers.find(folder, "corpus"), readers.find(folder, "queries")
     if not corpora:
         raise RagkitError(f"No file {folder / 'corpus.jsonl'}; expected a folder with BEIR's layout.")
+    name = checked_text(folder.resolve().name, f"the name of the folder {str(folder)!r}")
     documents = readers.read_corpus(corpora[0])
     queries, notes = pd.DataFrame({"query_id": [], "text": [], "kind": []}, dtype=str), []
     if asked:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import numbers
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import IO
 
 import pandas as pd
 
+from ragkit.boundary import public, whole_number
 from ragkit.datasets.contents import checked_id, checked_text
-from ragkit.errors import RagkitError, shorten
+from ragkit.errors import RagkitError, given, shorten
 from ragkit.files import expanded, lock, saying, write_text
 
 GRADES = {0: "no answer", 1: "a partial answer", 2: "what was asked for"}
@@ -21,6 +23,7 @@ _GRADES = ", ".join(f"{grade} ({meaning})" for grade, meaning in GRADES.items())
 COLUMNS = ["query_id", "doc_id", "relevance"]
 
 
+@public("The pool cannot be made")
 def judging_pool(runs: Mapping[str, pd.DataFrame] | Iterable[pd.DataFrame], depth: int = 10) -> pd.DataFrame:
     """Return the documents that any of the runs has among its first `depth`, as query_id, doc_id, each pair once.
 
@@ -36,9 +39,12 @@ def judging_pool(runs: Mapping[str, pd.DataFrame] | Iterable[pd.DataFrame], dept
     ['a', 'b']
     """
     frames = list(runs.values() if isinstance(runs, Mapping) else runs)
-    if not frames or depth < 1:
-        raise RagkitError(f"A pool needs at least one run and a depth from 1; got {len(frames)} and {depth}.")
+    whole_number("depth", depth)
+    if not frames:
+        raise RagkitError("A pool needs at least one run, such as Retriever.run(…).results; got none.")
     for frame in frames:
+        if not isinstance(frame, pd.DataFrame):
+            raise RagkitError(f"A run to pool is {given(frame)}; expected a DataFrame, see Retriever.run.")
         missing = [name for name in ("query_id", "doc_id", "rank") if name not in frame]
         if missing:
             raise RagkitError(f"A run to pool has no column {', '.join(missing)}; see Retriever.run.")
@@ -66,6 +72,7 @@ class Judgments:
     [['q', 'a', 2]]
     """
 
+    @public("The judgments cannot be kept")
     def __init__(self, path: str | Path):
         self.path = expanded(path)
         self.unwritten: list[bytes] = []
@@ -73,6 +80,7 @@ class Judgments:
     def __repr__(self) -> str:
         return f"<Judgments in {self.path}>"
 
+    @public("The judgment cannot be kept", kinds=False)
     def record(self, query_id: str, doc_id: str, relevance: int) -> None:
         """Append one judgment; when this returns, its whole line is on the disk.
 
@@ -80,7 +88,9 @@ class Judgments:
         take the line: then it is in `unwritten`.
         """
         if not _is_grade(relevance):
-            raise RagkitError(f"The relevance of {doc_id!r} for {query_id!r} is {relevance!r}; expected {_GRADES}.")
+            raise RagkitError(
+                f"The relevance of {doc_id!r} for {query_id!r} is {given(relevance)}; expected {_GRADES}."
+            )
         for name in (query_id, doc_id):
             if not isinstance(name, str) or not _is_id(name):
                 raise RagkitError(f"An id is a text without tabs and line breaks, such as 'q01'; got {name!r}.")
@@ -114,6 +124,7 @@ class Judgments:
                 file.truncate(end)
             raise
 
+    @public("The judgments cannot be read")
     def table(self) -> pd.DataFrame:
         """Return query_id, doc_id, relevance: the last judgment of each pair on the disk, in the order of the first.
 
@@ -126,26 +137,28 @@ class Judgments:
             try:
                 query_id, doc_id, relevance = (json.loads(line)[name] for name in COLUMNS)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                if torn:
+                if torn and _is_beginning(line):
                     continue
                 raise RagkitError(f"{where}: no judgment ({shorten(line, 60)!r}); remove it.") from error
             for name in (query_id, doc_id):
                 if not isinstance(name, str) or not _is_id(name):
-                    given = shorten(repr(name), 60)
-                    raise RagkitError(f"{where}: the id {given} is no text without tabs and line breaks; correct it.")
+                    raise RagkitError(
+                        f"{where}: the id {given(name)} is no text without tabs and line breaks; correct it."
+                    )
             if not _is_grade(relevance):
-                given = shorten(repr(relevance), 60)
-                raise RagkitError(f"{where}: the relevance is {given}; expected {_GRADES}.")
+                raise RagkitError(f"{where}: the relevance is {given(relevance)}; expected {_GRADES}.")
             latest[checked_id(query_id, where), checked_id(doc_id, where)] = int(relevance)
         frame = pd.DataFrame([(*pair, relevance) for pair, relevance in latest.items()], columns=COLUMNS)
         return frame.astype({"query_id": str, "doc_id": str, "relevance": int})
 
+    @public("The judgments cannot be read")
     def left(self, pairs: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a pool that are not judged yet, in its order."""
         done = set(self.table()[["query_id", "doc_id"]].itertuples(index=False, name=None))
         keep = [pair not in done for pair in pairs[["query_id", "doc_id"]].itertuples(index=False, name=None)]
         return pairs[keep].reset_index(drop=True)
 
+    @public("The judgments cannot be written")
     def write_qrels(self, folder: str | Path, split: str = "test") -> Path:
         """Write the judgments as qrels/<split>.tsv of a BEIR-layout folder, whole or not at all; return the file.
 
@@ -155,7 +168,7 @@ class Judgments:
         if table.empty:
             raise RagkitError(f"{self.path}: nothing has been judged yet; record a judgment first.")
         lines = (f"{row.query_id}\t{row.doc_id}\t{row.relevance}\n" for row in table.itertuples())
-        return write_text(Path(folder) / "qrels" / f"{split}.tsv", QRELS_HEADER + "".join(lines))
+        return write_text(expanded(folder) / "qrels" / f"{split}.tsv", QRELS_HEADER + "".join(lines))
 
     def _lines(self) -> list[tuple[int, str, bool]]:
         """Return each line's number, the line, and whether it is the last one and has no end."""
@@ -185,15 +198,31 @@ def _mended(file: IO[bytes]) -> int:
     file.seek(0)
     data = file.read()
     end = data.rfind(b"\n") + 1
+    if data[:end].strip() and b'"query_id"' not in data.split(b"\n", 1)[0]:
+        raise RagkitError(f"{file.name} holds something else than judgments, and is left as it is; name another file.")
     if end == len(data):
         return end
     try:
         json.loads(data[end:])
-    except ValueError:
+    except (ValueError, RecursionError):
+        if not _is_beginning(data[end:].decode("utf8", "replace")):
+            raise RagkitError(
+                f"{file.name}: its last line is no judgment ({shorten(repr(data[end:]), 60)}); remove it."
+            ) from None
         file.truncate(end)
         return end
     file.write(b"\n")
     return len(data) + 1
+
+
+def _is_beginning(line: str) -> bool:
+    """Return whether a line that was torn off can be the beginning of a judgment, as `record` writes it.
+
+    >>> _is_beginning('{"query_id": "q0'), _is_beginning('{"qu'), _is_beginning("a letter")
+    (True, True, False)
+    """
+    start = '{"query_id": "'
+    return (line.startswith(start) or start.startswith(line)) and not re.search("[\\x00-\\x1f]", line)
 
 
 def _is_grade(value: object) -> bool:
@@ -204,6 +233,7 @@ def _is_id(name: str) -> bool:
     return bool(name) and not any(c in name for c in "\t\r\n")
 
 
+@public("The queries cannot be written")
 def write_queries(folder: str | Path, queries: Mapping[str, str]) -> Path:
     """Write query ids and texts as queries.jsonl of a BEIR-layout folder, whole or not at all; return the file.
 
@@ -216,4 +246,4 @@ def write_queries(folder: str | Path, queries: Mapping[str, str]) -> Path:
     if not queries:
         raise RagkitError("There are no queries; expected ids and texts, such as {'q01': 'lost card'}.")
     lines = (json.dumps({"_id": i, "text": text}, ensure_ascii=False) + "\n" for i, text in queries.items())
-    return write_text(Path(folder) / "queries.jsonl", "".join(lines))
+    return write_text(expanded(folder) / "queries.jsonl", "".join(lines))

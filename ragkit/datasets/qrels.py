@@ -10,7 +10,7 @@ import pandas as pd
 
 from ragkit.datasets.contents import checked_id, is_parquet, read_lines
 from ragkit.datasets.records import Records, is_jsonl, read_records
-from ragkit.errors import RagkitError, shorten
+from ragkit.errors import RagkitError, given, shorten
 
 # trec_eval, which measures, keeps a counter for every grade up to the largest, for every query: at a million that is
 # 8 MB and a millisecond, at 500 million 4 GB, and from 2^31 - 1 on the counter wraps and nDCG is 0. Nobody judges in
@@ -98,9 +98,12 @@ def grade(value: object, where: str) -> int:
     >>> grade("2", "line 1"), grade(1.0, "line 1")
     (2, 1)
     """
-    text = repr(value) if isinstance(value, float) else str(value).strip()
+    try:
+        text = repr(value) if isinstance(value, float) else str(value).strip()
+    except ValueError:  # of more digits than Python writes
+        text = ""
     if isinstance(value, bool) or not is_whole(text):
-        raise RagkitError(f"{where}: the score is {shorten(repr(value), 60)}, expected a whole number.")
+        raise RagkitError(f"{where}: the score is {given(value)}, expected a whole number.")
     digits = text.partition(".")[0].lstrip("+-").lstrip("0")
     if len(digits) > len(str(LARGEST_GRADE)) or abs(int(text.partition(".")[0])) > LARGEST_GRADE:
         raise RagkitError(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ragkit.boundary import public
 from ragkit.datasets.contents import checked_id, read_lines
 from ragkit.datasets.dataset import Dataset
 from ragkit.datasets.qrels import grade
@@ -26,6 +27,7 @@ _ODD = re.compile(r'[\s/\\<>:"|?*\x00-\x1f]')
 _LONGEST = 200  # bytes of a name that every file system takes, with room for a temporary file's
 
 
+@public("The run cannot be written")
 def write_run(results: pd.DataFrame, path: str | Path, tag: str = "ragkit") -> None:
     """Write query_id, doc_id, score as a TREC run file, whole or not at all, ranked as read_run ranks.
 
@@ -46,6 +48,7 @@ def write_run(results: pd.DataFrame, path: str | Path, tag: str = "ragkit") -> N
     write_text(path, _lines(f"{query} Q0 {doc} {rank} {score!r} {tag}" for query, doc, score, rank in _ranked(rows)))
 
 
+@public("The run cannot be read")
 def read_run(path: str | Path, order: str = "score") -> pd.DataFrame:
     """Return a TREC run file, perhaps packed as .gz, as query_id, doc_id (str), score (float64), rank (int64, from 1).
 
@@ -105,6 +108,7 @@ def check_ids(path: str | Path, name: str, ids: Iterable[str]) -> None:
         _token(path, name, value)
 
 
+@public("The judgments cannot be written")
 def write_qrels(qrels: pd.DataFrame, path: str | Path) -> None:
     """Write query_id, doc_id, relevance as a TREC judgment file, whole or not at all, in the order given.
 
@@ -114,6 +118,7 @@ def write_qrels(qrels: pd.DataFrame, path: str | Path) -> None:
     write_text(path, _lines(f"{query} 0 {doc} {relevance}" for (query, doc), relevance in rows.items()))
 
 
+@public("The judgments cannot be read")
 def read_qrels(path: str | Path) -> pd.DataFrame:
     """Return a TREC judgment file as query_id, doc_id (str), relevance (int64), in the file's order.
 
@@ -134,7 +139,8 @@ def read_qrels(path: str | Path) -> pd.DataFrame:
 def _add(rows: dict, key: tuple[str, str], given: Any, kind: type, path: str | Path, line: int | None = None) -> None:
     value = None
     with suppress(ValueError, TypeError, OverflowError):
-        if math.isfinite(float(given)) and kind(given) == float(given) and "_" not in str(given):
+        plain = not isinstance(given, str) or (given.isascii() and "_" not in given)  # float() takes more than that
+        if plain and math.isfinite(float(given)) and kind(given) == float(given):
             value = kind(given)
     if value is None or key in rows or kind is int:
         where = f"{path}: " if line is None else f"{path}, line {line}: "

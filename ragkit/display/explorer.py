@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
+from ragkit.boundary import public
 from ragkit.display import tables
 from ragkit.errors import RagkitError, shorten
 from ragkit.files import write_text
@@ -81,6 +82,7 @@ class Explorer:
         text = json.dumps(self._data(), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return template.render(query=self.query, text=repr(self), data=text.replace("<", "\\u003c"))
 
+    @public("The page cannot be written")
     def save(self, path: str | Path) -> None:
         """Write the page to a file, whole or not at all. Raises RagkitError if it cannot be written."""
         write_text(path, self.html)
@@ -156,6 +158,7 @@ class Explorer:
         return 735 + 41 * lines
 
 
+@public("The scores cannot be explained")
 def explore(
     encoder: Encoder,
     query: str,

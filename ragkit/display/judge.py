@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.datasets.judging import GRADES, Judgments
 from ragkit.errors import RagkitError
@@ -12,6 +13,7 @@ from ragkit.errors import RagkitError
 _BOX = "max-width: 46em; max-height: 20em; overflow: auto; white-space: pre-wrap; line-height: 1.4"
 
 
+@public("The pairs cannot be judged")
 def judge(pairs: pd.DataFrame, dataset: Dataset, judgments: Judgments) -> "Judge":
     """Return the pairs of a pool to be judged one after the other, shown with buttons at the end of a notebook cell.
 
@@ -28,6 +30,7 @@ class Judge:
     pairs: query_id, doc_id. It begins at the first pair that is not judged yet; `back` returns to the one before.
     """
 
+    @public("The pairs cannot be judged")
     def __init__(self, pairs: pd.DataFrame, dataset: Dataset, judgments: Judgments):
         self.pairs = list(pairs[["query_id", "doc_id"]].itertuples(index=False, name=None))
         self.queries = dict(zip(dataset.queries["query_id"], dataset.queries["text"], strict=True))
@@ -43,6 +46,7 @@ class Judge:
         """The pair to judge now, or None if all are judged."""
         return self.pairs[self.at] if self.at < len(self.pairs) else None
 
+    @public("The pair cannot be judged")
     def record(self, relevance: int) -> None:
         """Judge the current pair and go on to the next that is not judged. Raises RagkitError if there is none."""
         if self.current is None:

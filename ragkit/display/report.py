@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.display import plots, tables
 from ragkit.display.verdicts import verdicts
@@ -44,6 +45,7 @@ _COSTS = {
 _MORE_FIRST = ("queries_per_s",)
 
 
+@public("The report cannot be made")
 def render(pairs: Sequence[tuple[Dataset, Comparison]]) -> str:
     """Return one self-contained HTML page: for each collection a table, verdicts, pictures and every query.
 

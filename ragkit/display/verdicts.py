@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from ragkit.boundary import public
 from ragkit.datasets.inspecting import Inspection
 from ragkit.display.tables import interval, number, p_value, signed
 from ragkit.evaluation import statistics
@@ -20,6 +21,7 @@ _SHORT = {
 }
 
 
+@public("The comparison cannot be put in words")
 def verdicts(comparison: Comparison, measure: str = "nDCG@10") -> list[str]:
     """Return one sentence for each system but the baseline: whether it is better, by how much, at what cost.
 

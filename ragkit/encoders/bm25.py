@@ -7,6 +7,7 @@ from importlib.metadata import version
 import numpy as np
 import qdrant_edge as qe
 
+from ragkit.boundary import public
 from ragkit.encoders.cached_encoder import checked
 from ragkit.vectors import Sparse
 
@@ -34,6 +35,7 @@ class Bm25Encoder:
     sparse = True
     source = None
 
+    @public("The encoder cannot be made")
     def __init__(self, k: float = K, b: float = B, mean_length: float | None = None):
         self.k, self.b, self.mean_length = k, b, mean_length
 
@@ -57,6 +59,7 @@ class Bm25Encoder:
             f"{self.name} {self.k} {self.b} {self.mean_length} {version('qdrant-edge-py')}".encode()
         ).hexdigest()
 
+    @public("The documents cannot be encoded")
     def encode_documents(self, texts: Sequence[str]) -> list[Sparse]:
         """Return a Sparse for each text: the saturated term frequency of each of its words."""
         texts = checked(texts)
@@ -77,11 +80,13 @@ class Bm25Encoder:
         lengths = [sum(w * K / (K + 1 - w) for w in counts.embed_document(text).values) for text in texts]
         return float(np.mean(lengths)) if any(lengths) else 1.0
 
+    @public("The queries cannot be encoded")
     def encode_queries(self, texts: Sequence[str]) -> list[Sparse]:
         """Return a Sparse for each query: 1 for each of its words."""
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b))
         return [_sparse(model.embed_query(text)) for text in checked(texts)]
 
+    @public("The query cannot be encoded")
     def encode_query(self, text: str) -> Sparse:
         """Return one query's vector; there is no cache, so it is made anew."""
         return self.encode_queries([text])[0]

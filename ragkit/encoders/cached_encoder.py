@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ragkit.boundary import public
 from ragkit.datasets.contents import checked_text
 from ragkit.encoders.embedding_cache import EmbeddingCache
 from ragkit.errors import RagkitError, shorten
@@ -51,6 +52,7 @@ class CachedEncoder(ABC):
         """What the model runs on, as a word of the cache's file names; "" for the processor."""
         return self.source.provider if self.source else ""
 
+    @public("The documents cannot be encoded")
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return a float32 array for each text: (dim,), or (rows, dim) if a multivector.
 
@@ -59,10 +61,12 @@ class CachedEncoder(ABC):
         """
         return self._encode(texts, "document")
 
+    @public("The queries cannot be encoded")
     def encode_queries(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return a float32 array for each query: (dim,), or (rows, dim) if a multivector."""
         return self._encode(texts, "query")
 
+    @public("The query cannot be encoded")
     def encode_query(self, text: str) -> np.ndarray:
         """Return one query's array, made anew whatever the cache holds: what somebody who asks waits for."""
         ((_, (array,)),) = self._compute(checked([text]), "query")
@@ -72,6 +76,7 @@ class CachedEncoder(ABC):
         """Return a query's array, made of that of the encoder's source (or of its own, if it has none)."""
         return array
 
+    @public("The documents cannot be encoded")
     def prepare(self, texts: Sequence[str]) -> None:
         """Encode the documents that are not in the cache yet, holding no more than a batch in memory."""
         if self.cache:
@@ -84,6 +89,7 @@ class CachedEncoder(ABC):
         for start in range(0, len(texts), _CHUNK):
             yield from self._read(texts[start : start + _CHUNK], "document")
 
+    @public("The documents cannot be read")
     def rows(self, texts: Sequence[str]) -> tuple[list[int], list[str]]:
         """Return at most how many rows each document has, and which documents are not in the cache.
 
@@ -100,6 +106,7 @@ class CachedEncoder(ABC):
         counted = dict(zip(absent, self.token_counts(absent), strict=True)) if absent else {}
         return [counted[t] if shape is None else shape[0] for t, shape in zip(texts, shapes, strict=True)], absent
 
+    @public("The vectors cannot be shared")
     def share(self, folder: Path, texts: Sequence[str], role: Role) -> Path:
         """Store the arrays of these texts in a file of that folder too, and return the file."""
         texts = checked(texts)

@@ -13,6 +13,7 @@ import numpy as np
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
 from tokenizers import Tokenizer
 
+from ragkit.boundary import public, whole_number
 from ragkit.datasets.passages import Piece
 from ragkit.encoders import _fastembed, embedded
 from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
@@ -39,6 +40,7 @@ class Token:
     row: int | None
 
 
+@public("The models cannot be registered")
 def register_models() -> None:
     """Make the embedded models known to FastEmbed, and so to qdrant-client's implicit embedding.
 
@@ -94,6 +96,7 @@ class Encoder(CachedEncoder):
     ['[CLS]', '[D]', 'a', 'film', '.', '[SEP]']
     """
 
+    @public("The model cannot be loaded")
     def __init__(
         self,
         model: str,
@@ -194,10 +197,12 @@ class Encoder(CachedEncoder):
         """How many tokens are put into a document beside those of the tokenizer."""
         return _fastembed.markers(self._model)
 
+    @public("The texts cannot be read")
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens the model reads of each text, special ones included, after its truncation."""
         return _fastembed.token_counts(self._model, texts)
 
+    @public("The text cannot be read")
     def tokens(self, text: str, query: bool = False) -> list[Token]:
         """Return the tokens behind `encode_documents([text])`, or `encode_queries([text])` if `query`.
 
@@ -219,8 +224,8 @@ def _asked(
     threads: int | None, providers: Sequence[str | tuple[str, dict]] | None, cuda: bool | Literal["auto", "cpu", "cuda"]
 ) -> list[str]:
     """Return the names of the providers that a model is to run on, which are there."""
-    if threads is not None and threads < 1:
-        raise RagkitError(f"threads is {threads}; expected 1 or more, or None for all of the processor's.")
+    if threads is not None:  # None: all of the processor's
+        whole_number("threads", threads, 1, 100_000)
     if cuda not in (True, False, "auto", "cpu", "cuda"):
         raise RagkitError(f'cuda is {cuda!r}; expected True, False, "auto", "cpu" or "cuda".')
     if providers is not None and cuda in (True, "cuda"):
@@ -234,6 +239,7 @@ def _asked(
     return asked
 
 
+@public("The model cannot be loaded")
 def load_encoder(vectors: str) -> Encoder:
     """Return the encoder behind the vectors named "dense", "colbert" or "tokens".
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import numpy as np
 from fastembed.postprocess import Muvera
 
+from ragkit.boundary import public
 from ragkit.encoders.cached_encoder import CachedEncoder, Role
 from ragkit.errors import RagkitError
 
@@ -29,6 +30,7 @@ class MuveraEncoder(CachedEncoder):
     multivector = False
     source: CachedEncoder
 
+    @public("The encoder cannot be made")
     def __init__(
         self, encoder: CachedEncoder, k_sim: int = K_SIM, dim_proj: int = PROJECTED, r_reps: int = REPETITIONS
     ):

@@ -8,6 +8,7 @@ import scipy
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from ragkit.boundary import public
 from ragkit.encoders.cached_encoder import CachedEncoder, Role
 from ragkit.errors import RagkitError
 
@@ -71,6 +72,7 @@ class TokenPooledEncoder(CachedEncoder):
     multivector = True
     source: CachedEncoder
 
+    @public("The encoder cannot be made")
     def __init__(self, encoder: CachedEncoder, factor: int):
         if not encoder.multivector:
             raise RagkitError(f"{encoder.name} has one vector a text: there are no rows to pool.")

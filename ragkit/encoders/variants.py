@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ragkit.boundary import public
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import ModelReader, load_encoder
@@ -36,6 +37,7 @@ class Variant:
     storage: Storage = Storage()
 
     @classmethod
+    @public("The vectors cannot be told")
     def parse(cls, name: str) -> "Variant":
         """Return the variant of a name: a base, then any of pool2…pool9, a datatype, a quantization, raw, hnsw, disk.
 
@@ -94,6 +96,7 @@ class Variant:
         return replace(self, storage=storage)
 
 
+@public("The models cannot be loaded")
 def load_encoders(names: Sequence[str]) -> dict[str, AnyEncoder]:
     """Return the encoder behind each name of vectors; a model that several need is loaded once.
 

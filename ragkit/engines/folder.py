@@ -73,7 +73,7 @@ def read_note(folder: Path) -> dict | None:
         note = json.loads(text)
     except (ValueError, RecursionError):
         note = None
-    if not isinstance(note, dict) or not note.keys() >= {"vectors", "content"}:
+    if not isinstance(note, dict) or not isinstance(note.get("vectors"), dict) or "content" not in note:
         raise RagkitError(
             f"{path} is empty or torn: it does not tell what the index in {folder} was made for. Put it back from a "
             "copy, delete the folder to build its index anew, or choose another."

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from ragkit.errors import RagkitError
+from ragkit.boundary import public, whole_number
+from ragkit.errors import RagkitError, given
 from ragkit.progress import progress
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Hits, Sparse, Vector, VectorSpec
 
@@ -33,6 +35,11 @@ class Fusion:
     method: str = "rrf"
     k: int = 2
 
+    def __post_init__(self):
+        if self.method not in ("rrf", "dbsf"):
+            raise RagkitError(f"Unknown method {given(self.method)} of a fusion; expected rrf or dbsf.")
+        whole_number("k of a fusion", self.k, 1, 1_000_000)
+
 
 class Index(ABC):
     """Documents with named vectors in a Qdrant engine, searched as their Storage says (exactly unless told).
@@ -56,6 +63,7 @@ class Index(ABC):
         names = ", ".join(self.vectors)
         return f"<{type(self).__name__} of {names}: {len(self.doc_ids):,} documents in {self.engine}>"
 
+    @public("The documents cannot be stored", kinds=False)
     def add(self, doc_ids: Sequence[str], vectors: dict[str, Sequence[Vector]]) -> None:
         """Store one vector of every name for each document; point ids are positions, from 0.
 
@@ -72,6 +80,7 @@ class Index(ABC):
             self._check(doc_id, document)
         self.stream(doc_ids, documents)
 
+    @public("The documents cannot be stored", kinds=False)
     def stream(self, doc_ids: Sequence[str], documents: Iterable[dict[str, Vector]]) -> None:
         """Store documents as they come, each a vector of every name; only a batch is in memory at a time.
 
@@ -116,6 +125,8 @@ class Index(ABC):
         if it finds fewer documents than it must, or one that is not known to be stored.
         """
         self._know(using, *(stage.using for stage in prefetch))
+        vector, limit = self._asked(vector, using), self._at_most("limit", limit)
+        prefetch = [self._stage_of(stage) for stage in prefetch]
         return self._hits(self._query(vector, using, limit, prefetch), self._least(using, limit, prefetch), limit)
 
     def fuse(self, fusion: Fusion, limit: int) -> Hits:
@@ -124,9 +135,23 @@ class Index(ABC):
         Reciprocal ranks are often equal, and Qdrant cuts a tie as it comes: so all are asked for, and cut here.
         """
         self._know(*(stage.using for stage in fusion.prefetches))
+        fusion = replace(fusion, prefetches=tuple(map(self._stage_of, fusion.prefetches)))
+        limit = self._at_most("limit", limit)
         total = sum(stage.depth for stage in fusion.prefetches)
         least = max((self._least(stage.using, stage.depth) for stage in fusion.prefetches), default=0)
         return self._hits(self._query_fused(fusion, total), least, total)[:limit]
+
+    def _stage_of(self, stage: Prefetch) -> Prefetch:
+        depth = self._at_most("depth", stage.depth)
+        return replace(stage, vector=self._asked(stage.vector, stage.using), depth=depth)
+
+    def _at_most(self, name: str, count: int) -> int:
+        """Return a number of documents to be found: no more than there are, however large it is."""
+        return min(whole_number(name, count), max(1, len(self.doc_ids)))
+
+    def _asked(self, vector: Vector, using: str) -> Vector:
+        """Return a query's vector as it is compared."""
+        return vector if isinstance(vector, Sparse) else _floats(f"The query's {using}", vector, self.vectors[using])
 
     def _know(self, *names: str) -> None:
         for name in names:
@@ -171,8 +196,7 @@ class Index(ABC):
             spec = self.vectors[name]
             if isinstance(array, Sparse):
                 continue  # any set of indices, none for an empty document
-            if array.ndim != 1 + spec.multivector or array.shape[-1] != spec.dim or not array.size:
-                raise RagkitError(f"Document {doc_id!r}: {name} has shape {array.shape}, expected {spec.shape}.")
+            array = _floats(f"Document {doc_id!r}: {name}", array, spec)
             if array.size > MAX_FLOATS_PER_POINT:
                 raise RagkitError(
                     f"Document {doc_id!r}: {name} has {array.size:,} floats; Qdrant stores at most "
@@ -215,3 +239,19 @@ class Index(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the engine; what is in a folder or on a server stays."""
+
+
+def _floats(what: str, vector: Any, spec: VectorSpec) -> np.ndarray:
+    """Return a vector as an array of finite numbers. Raises RagkitError, which begins with `what`, if it is none."""
+    try:
+        array = np.asarray(vector)
+        finite = array.dtype.kind in "fiu" and bool(np.isfinite(array).all())
+    except ValueError:  # rows of different lengths
+        raise RagkitError(f"{what} is {given(vector)}; expected an array of numbers, of shape {spec.shape}.") from None
+    if array.dtype.kind not in "fiu":
+        raise RagkitError(f"{what} is {given(vector)}; expected an array of numbers, of shape {spec.shape}.")
+    if array.ndim != 1 + spec.multivector or array.shape[-1] != spec.dim or not array.size:
+        raise RagkitError(f"{what} has shape {array.shape}, expected {spec.shape}.")
+    if not finite:
+        raise RagkitError(f"{what} holds numbers that are not finite, with which nothing can be compared.")
+    return array

@@ -10,13 +10,15 @@ from pathlib import Path
 import psutil
 
 from ragkit.addresses import is_address
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
-from ragkit.encoders.variants import AnyEncoder, vector_spec
+from ragkit.encoders.variants import AnyEncoder, load_encoders, vector_spec
 from ragkit.engines import disk
 from ragkit.engines.disk import amount
 from ragkit.engines.edge import DOCUMENT_BYTES, most_segments
+from ragkit.engines.folder import read_note
 from ragkit.engines.index import Index
 from ragkit.engines.opening import chosen_place, open_index
 from ragkit.engines.server_options import ServerOptions
@@ -93,6 +95,7 @@ class Plan:
                 )
 
 
+@public("The index cannot be planned")
 def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) -> Plan:
     """Return what build_index would need, at most; reads the texts, encodes nothing.
 
@@ -152,6 +155,7 @@ def _to_cache(encoder: CachedEncoder, rows: dict[str, int], absent: list[str]) -
     return new
 
 
+@public("The index cannot be built")
 def build_index(
     dataset: Dataset, encoders: Encoders, where: str | Path | None = None, options: ServerOptions | None = None
 ) -> tuple[Index, dict[str, float]]:
@@ -159,12 +163,14 @@ def build_index(
 
     encoders: one for each name of vectors, as load_encoders returns them. where, options: see open_index. Vectors go
     from the cache to the engine a batch at a time. A kept index of the same documents and models is continued where
-    it stopped, or used as it is. Raises RagkitError as open_index and Plan.check do, before anything is encoded.
+    it stopped, or used as it is; a folder may hold more vectors than are asked for. Raises RagkitError as open_index
+    and Plan.check do, before anything is encoded.
     """
+    asked, encoders = encoders, {**encoders, **_kept_beside(encoders, where)}
     plan(dataset, encoders, where).check()
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
-    stands_for = [doc_ids, passages, *(encoders[name].fingerprint for name in encoders)]
+    stands_for = [doc_ids, passages, *(encoders[name].fingerprint for name in sorted(encoders))]
     content = hashlib.sha256(repr(stands_for).encode("utf8", "surrogatepass")).hexdigest()
     index = open_index(where, specs, f"ragkit-{dataset.name}", content, options)
     try:
@@ -179,7 +185,18 @@ def build_index(
     except BaseException:
         index.close()
         raise
-    return index, {name: _bytes(encoder, specs[name], passages) for name, encoder in encoders.items()}
+    return index, {name: _bytes(encoder, specs[name], passages) for name, encoder in asked.items()}
+
+
+def _kept_beside(encoders: Encoders, where: str | Path | None) -> Encoders:
+    """Return the encoders of the vectors that a folder holds beside those asked for; none if it lacks one of these."""
+    place = chosen_place(where)
+    if place is None or place == ":memory:" or "://" in place:
+        return {}
+    note = read_note(expanded(place))
+    if note is None or not encoders.keys() < note["vectors"].keys():
+        return {}
+    return load_encoders([name for name in note["vectors"] if name not in encoders])
 
 
 def _documents(encoders: Encoders, passages: list[str], done: int) -> Iterator[dict[str, Vector]]:

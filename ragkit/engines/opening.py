@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ragkit.addresses import checked, is_address
+from ragkit.boundary import public
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.folder import LOCK, sweep, usable
 from ragkit.engines.index import Fusion, Index, Prefetch
@@ -21,17 +22,20 @@ __all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Storage", "Vector",
 def chosen_place(where: str | Path | None) -> str | None:
     """Return where an index is to be: as given, else what `QDRANT_URL` says; None is a temporary folder.
 
-    Raises RagkitError as addresses.checked does for what is meant as an address, and for a file, or a folder that holds
-    something else than an index.
+    `:memory:` may be written in any case, as the scheme of an address may. Raises RagkitError as addresses.checked does
+    for what is meant as an address, and for a file, or a folder that holds something else than an index.
     """
-    chosen = str(where) if where is not None else os.environ.get("QDRANT_URL") or None
+    chosen = str(where) if where is not None else os.environ.get("QDRANT_URL", "").strip() or None
     if chosen and is_address(chosen):
         return checked(chosen)
-    if chosen and chosen != ":memory:":
+    if chosen and chosen.lower() == ":memory:":
+        return ":memory:"
+    if chosen is not None:
         usable(expanded(chosen))
     return chosen
 
 
+@public("The index cannot be opened")
 def open_index(
     where: str | Path | None,
     vectors: dict[str, VectorSpec],

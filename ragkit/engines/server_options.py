@@ -3,7 +3,8 @@
 import os
 from dataclasses import dataclass
 
-from ragkit.errors import RagkitError
+from ragkit.boundary import whole_number
+from ragkit.errors import RagkitError, given
 
 # A server answers 400 to a larger request, unless its max_request_size_mb was changed.
 MAX_REQUEST_BYTES = 32 * 2**20
@@ -33,8 +34,8 @@ class ServerOptions:
     def __post_init__(self):
         for name in ("shards", "replicas", "write_consistency", "timeout", "request_bytes", "index_timeout"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RagkitError(f"ServerOptions: {name} is {value}; expected a whole number from 1.")
+            if value is not None:
+                whole_number(f"ServerOptions: {name}", value, 1, 2**31 - 1)
         if self.request_bytes > MAX_REQUEST_BYTES:
             raise RagkitError(
                 f"ServerOptions: request_bytes is {self.request_bytes:,}; a Qdrant server takes at most "
@@ -51,6 +52,6 @@ def _number(variable: str) -> int | None:
     text = os.environ.get(variable, "")
     if not text:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise RagkitError(f"{variable} is {text!r}; expected a whole number from 1, or unset it.")
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise RagkitError(f"{variable} is {given(text)}; expected a whole number from 1, or unset it.")
     return int(text)

@@ -16,14 +16,15 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
+from ragkit.boundary import public, whole_number
 from ragkit.datasets import fitting, trec
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import Variant, load_encoders
 from ragkit.engines.index import Index
 from ragkit.engines.ingest import build_index, plan
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, given
 from ragkit.evaluation.comparison import Comparison, Cost, SystemResult, system_result
-from ragkit.evaluation.measures import MEASURES
+from ragkit.evaluation.measures import MEASURES, check_results, parsed_measures
 from ragkit.evaluation.retriever import ENCODED, WARM_UP, Retriever, cross_encoder, oracle
 from ragkit.evaluation.systems import HYBRIDS, Run, System
 
@@ -35,6 +36,7 @@ LIMIT = 100
 _EVERY_S = 0.02
 
 
+@public("The systems cannot be compared")
 def compare(
     dataset: Dataset,
     systems: Sequence[str | System] = SYSTEMS,
@@ -57,10 +59,14 @@ def compare(
     >>> compare(load_movies(), ["dense"], where=":memory:").queries
     40
     """
+    whole_number("depth", depth)
+    parsed_measures(measures)
     parsed = [system if isinstance(system, System) else System.parse(system) for system in systems]
     names = [system.name for system in parsed] + list(runs or {})
     if not names or len(set(names)) < len(names):
         raise RagkitError(f"Expected at least one system, each once; got {', '.join(names) or 'none'}.")
+    for name, frame in (runs or {}).items():
+        check_results(frame, f"The run {given(name)}")
     encoders = load_encoders(list(dict.fromkeys(name for system in parsed for name in system.vectors)))
     shared = not separate or where is not None or bool(os.environ.get("QDRANT_URL"))
     groups: dict[tuple[str, ...], list[System]] = {}
@@ -102,14 +108,14 @@ def _measure(
         index_s = time.perf_counter() - start if not index.reopened else float("nan")
         with index:
             runs = [_run(index, encoders, system, depth, dataset, own) for system in systems]
-            disk = index.bytes_on_disk()
+            disk, held = index.bytes_on_disk(), set(index.vectors)
             engine = {"engine": index.engine, "engine_times_are_qdrants": index.measurable}
     count = len(set(dataset.document_ids))
     rows = len(dataset.documents) / count  # passages of a document, else 1
     results = []
     for system, run in zip(systems, runs, strict=True):
         cost = Cost(rows * sum(size[name] for name in system.vectors))
-        if set(system.vectors) == set(encoders):  # else the index holds more than this system needs
+        if set(system.vectors) == held:  # else the index holds more than this system needs
             on_disk = float("nan") if disk is None else disk / count
             cost = replace(cost, disk_bytes_per_document=on_disk)
             if engine["engine_times_are_qdrants"]:
@@ -179,9 +185,6 @@ def _external(
     name: str, frame: pd.DataFrame, dataset: Dataset, measures, own: set[str]
 ) -> tuple[SystemResult, list[str]]:
     """Return the result of a run made elsewhere, and notes that count what does not fit the collection."""
-    missing = [column for column in ("query_id", "doc_id", "score") if column not in frame]
-    if missing:
-        raise RagkitError(f"The run {name!r} has no column {', '.join(missing)}.")
     if passage_of := dataset.passage_of:  # a run of passages counts as ours do
         frame = frame.assign(doc_id=frame["doc_id"].map(lambda name: passage_of.get(name, name)))
         frame = frame.groupby(["query_id", "doc_id"], as_index=False)["score"].max()

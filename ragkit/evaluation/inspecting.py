@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset, smallest_hashes
 from ragkit.datasets.inspecting import (
     EXAMPLES,
@@ -43,6 +44,7 @@ LARGE = 0.1
 _SMALL = 0.05
 
 
+@public("The dataset cannot be inspected")
 def inspect(dataset: Dataset, vectors: Sequence[str] = VECTORS, comparisons: int = 1) -> Inspection:
     """Return what is found in a dataset that makes a comparison worthless, before anything is compared.
 

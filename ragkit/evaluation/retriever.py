@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from fastembed.rerank.cross_encoder import TextCrossEncoder
 
+from ragkit.boundary import public, whole_number
 from ragkit.encoders.variants import AnyEncoder
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.errors import RagkitError
@@ -36,6 +37,7 @@ class Retriever:
     score is that of its best passage.
     """
 
+    @public("The queries cannot be answered", kinds=False)
     def __init__(
         self,
         index: Index,
@@ -46,10 +48,8 @@ class Retriever:
         rescore: Rescore | None = None,
         passage_of: Mapping[str, str] | None = None,
     ):
-        if min(depth, limit, system.per_side) < 1:
-            raise RagkitError(
-                f"depth, limit and per_side are whole numbers from 1; got {depth}, {limit} and {system.per_side}."
-            )
+        for name, value in (("depth", depth), ("limit", limit), ("per_side", system.per_side)):
+            whole_number(name, value)
         missing = [name for name in system.vectors if name not in encoders]
         if missing:
             raise RagkitError(f"{system.name} needs an encoder for {', '.join(missing)}.")
@@ -64,10 +64,14 @@ class Retriever:
         depth = "" if self.system.rerank is None else f", depth {self.depth}"
         return f"<Retriever of {self.system.name}{depth}, limit {self.limit}, over {self.index!r}>"
 
+    @public("The query cannot be answered")
     def search(self, text: str) -> Hits:
-        """Return (doc_id, score) for one query text, best first."""
+        """Return (doc_id, score) for one query text, best first. Raises RagkitError for a text that is empty."""
+        if not text.strip():
+            raise RagkitError(f"The query is {text!r}; expected words to search for.")
         return self._search("", text, *self._encode([text]))
 
+    @public("The queries cannot be answered")
     def run(self, queries: pd.DataFrame) -> Run:
         """Return the run over `queries` (query_id, text): encoded first, then searched one by one.
 
@@ -87,6 +91,7 @@ class Retriever:
         results = pd.DataFrame(rows, columns=["query_id", "doc_id", "score", "rank"])
         return Run(self.system.name, results, pd.Series(ms, name="ms", dtype=float))
 
+    @public("The queries cannot be answered")
     def encoding_ms(self, queries: pd.DataFrame) -> pd.Series:
         """Return the milliseconds that the models take for a query, one at a time, by query_id.
 

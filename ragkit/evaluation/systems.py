@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from ragkit.boundary import public
 from ragkit.errors import RagkitError, shorten
 from ragkit.html_table import html_table
 
@@ -41,6 +42,7 @@ class System:
     per_side: int = 100
 
     @classmethod
+    @public("The system cannot be told")
     def parse(cls, text: str) -> "System":
         """Return the system written "colbert", "dense+colbert" or "dense→colbert".
 

@@ -15,6 +15,7 @@ import psutil
 from loguru import logger
 
 from ragkit.addresses import is_address
+from ragkit.boundary import public
 from ragkit.datasets import beir
 from ragkit.datasets.catalogue import catalogue
 from ragkit.datasets.dataset import load_beir, load_movies
@@ -54,11 +55,13 @@ class Finding:
     local: bool = False
 
 
+@public("The installation cannot be examined")
 def examine() -> list[Finding]:
     """Return what is installed, which models and data are in reach, and what room there is."""
     return [*_software(), *_models(), *_data(), *_room(), *_engine()]
 
 
+@public("The installation cannot be examined")
 def can_run(findings: list[Finding]) -> bool:
     """Return whether the lessons can run: nothing is missing."""
     return not any(finding.status == "missing" for finding in findings)

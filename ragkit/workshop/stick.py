@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
+from ragkit.boundary import public
 from ragkit.datasets import beir, readers
 from ragkit.datasets.catalogue import lookup
 from ragkit.datasets.dataset import load_dataset
@@ -14,7 +15,7 @@ from ragkit.datasets.irds import PREFIX
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import find_model
 from ragkit.encoders.variants import load_encoders
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, given
 from ragkit.files import SUMS, expanded, inside, read_sums, sha256, sweep_beside, whole, write_sums
 from ragkit.paths import data_dir, mirror_folder
 from ragkit.workshop import wheels
@@ -24,6 +25,7 @@ from ragkit.workshop.verify import unlisted
 PARTS = ("wheels", "models", "beir", "embeddings")
 
 
+@public("The folder cannot be filled")
 def fill_stick(
     to: Path,
     datasets: Sequence[str] = ("movies", "scifact"),
@@ -81,10 +83,15 @@ def _names(datasets: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: dict[str, tuple[str, str | Path]] = {}
     for source in datasets:
+        source = str(expanded(source)) if source.startswith("~") else source
         if source.startswith(PREFIX):
             raise RagkitError(f"{source} is kept by ir_datasets, and no part of a folder; leave it out.")
         known = None if readers.find(source, "corpus") else lookup(source)
         name = "" if source == "movies" else known.name if known else beir.locate(source)[1]
+        if not name.isprintable():  # a checksum file has a line a file
+            raise RagkitError(
+                f"{given(source)} would be called {given(name)}, which no checksum file holds; rename it."
+            )
         itself = known.name if known else Path(source).resolve()
         # A stick's file system may not tell A from a.
         other, is_this = taken.setdefault(name.casefold(), (source, itself))
