@@ -11,6 +11,8 @@ import numpy as np
 
 DOCS = Path(__file__).resolve().parent
 BENCHES = ("embed", "search", "index", "scale", "proof")
+# Where `small` was chosen, and where it was tried.
+SMALL = ("scifact", "cranfield")
 # The collection that docs/scale.md works out, and a node of it.
 DOCUMENTS, REPLICAS = 10_000_000, 2
 NODE_GB, USABLE = 64, 0.75  # memory of a node, and the part of it that vectors may take
@@ -98,6 +100,28 @@ def proof() -> str:
     ]
     head = ["", "rows left", "bound", "depth of the exact rerank", "queries whose first ten are proven"]
     return f"{rows(head, cells)}\n\n{ran('proof')}"
+
+
+def small_command(name: str) -> list[str]:
+    systems = "colbert,colbert-small,dense-small+colbert-small"
+    return ["compare", name, "--docs", "all", "--systems", systems, "--json", f"docs/results/small-{name}.json"]
+
+
+def small() -> str:
+    """Return what is recommended beside exact ColBERT, on the collection it was chosen on and on another."""
+    cells, commands = [], [" ".join(["python -m ragkit", *small_command(name)]) for name in SMALL]
+    for name in SMALL:
+        run = json.loads((DOCS / "results" / f"small-{name}.json").read_text("utf8"))
+        for system in run["systems"]:
+            found = system["evidence"]["nDCG@10"]
+            ends = [found[key] for key in ("difference", "difference_low", "difference_high")]
+            loss = "" if ends[0] is None else "{:+.3f} ({:+.3f} to {:+.3f})".format(*ends)
+            cells.append(
+                [name, system["system"], f"{system['nDCG@10']:.3f}", loss, f"{system['R@100']:.3f}"]
+                + [f"{system['disk_bytes_per_document']:,.0f}", f"{system['p50_ms']:.1f}"]
+            )
+    head = ["collection", "system", "nDCG@10", "difference (95 %)", "R@100", "bytes per document on disk", "ms a query"]
+    return f"{rows(head, cells)}\n\n" + "; ".join(f"`{command}`" for command in commands) + "."
 
 
 def curves() -> dict[str, tuple[list[int], list[float]]]:
@@ -215,7 +239,7 @@ def picture() -> None:
 
 def render(text: str) -> str:
     """Return docs/scale.md's text with the tables of docs/results/bench-*.json between their marks."""
-    for table in (search, proof, embed, index, scale, ten_million, chosen):
+    for table in (search, proof, embed, index, small, scale, ten_million, chosen):
         pattern = rf"(<!-- {table.__name__} -->\n).*?(<!-- /{table.__name__} -->)"
         made = table()
         text, count = re.subn(pattern, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.DOTALL)
@@ -229,6 +253,8 @@ def main() -> None:
         for name in BENCHES:
             out = str(DOCS / "results" / f"bench-{name}.json")
             subprocess.run([sys.executable, "-m", "ragkit", "bench", name, "--json", out], check=True)
+        for name in SMALL:
+            subprocess.run([sys.executable, "-m", "ragkit", *small_command(name)], check=True, cwd=DOCS.parent)
     path = DOCS / "scale.md"
     path.write_text(render(path.read_text("utf8")), "utf8")
     picture()
