@@ -153,9 +153,9 @@ def quality_cost(
         }[cost]
     )
     ax.set_ylabel(f"{measure}, 95 % interval")
-    _log_ticks(ax)
+    log_ticks(ax)
     ax.grid(alpha=0.25)
-    _label_points(ax, points)
+    label_points(ax, points)
     return ax
 
 
@@ -188,7 +188,7 @@ def recall_by_depth(comparison: Comparison, qrels: pd.DataFrame) -> tuple[Axes, 
         ax.set_xlim(1, max(2, depths[-1]))
         ax.set_xlabel("k: documents from the first stage (log scale)")
         ax.set_title(title, loc="left", fontsize=10)
-        _log_ticks(ax)
+        log_ticks(ax)
         ax.grid(alpha=0.25)
     left.set_ylabel("mean over queries")
     lowest = min(curve.to_numpy().min() for curve in curves.values())
@@ -318,7 +318,7 @@ def _levels(ax: Axes, levels: dict[str, float], among_points: bool) -> None:
         ax.text(0.01, 1.0, "\n".join(above), transform=ax.transAxes, va="top", **words)
 
 
-def _log_ticks(ax: Axes) -> None:
+def log_ticks(ax: Axes) -> None:
     """Write plain numbers on a log axis, at 1, 2 and 5 where there is room."""
     low, high = ax.get_xlim()
     decades = np.log10(high / low)
@@ -334,7 +334,7 @@ _PLACES += [(dx, dy, side) for dy in (18, -26, 30, -38, 42, -50) for dx, side in
 _LINE = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7}  # from a name to a point that is not beside it
 
 
-def _label_points(ax: Axes, points: dict[str, tuple[float, float]]) -> None:
+def label_points(ax: Axes, points: dict[str, tuple[float, float]]) -> None:
     """Name each point in the first of _PLACES where the name covers no other name, point or bar (or the least)."""
     if not points:
         return
