@@ -118,9 +118,9 @@ def small() -> str:
             loss = "" if ends[0] is None else "{:+.3f} ({:+.3f} to {:+.3f})".format(*ends)
             cells.append(
                 [name, system["system"], f"{system['nDCG@10']:.3f}", loss, f"{system['R@100']:.3f}"]
-                + [f"{system['disk_bytes_per_document']:,.0f}", f"{system['p50_ms']:.1f}"]
+                + [f"{system['disk_bytes_per_document']:,.0f}"]
             )
-    head = ["collection", "system", "nDCG@10", "difference (95 %)", "R@100", "bytes per document on disk", "ms a query"]
+    head = ["collection", "system", "nDCG@10", "difference (95 %)", "R@100", "bytes per document on disk"]
     return f"{rows(head, cells)}\n\n" + "; ".join(f"`{command}`" for command in commands) + "."
 
 

@@ -14,7 +14,7 @@ import qdrant_edge as qe
 from filelock import FileLock
 
 from ragkit.engines import disk, seal
-from ragkit.engines.folder import MARK, NOTE, clear, locked, read_note, remove, usable, write_note
+from ragkit.engines.folder import MARK, NOTE, clear, clear_half_made, locked, read_note, remove, usable, write_note
 from ragkit.engines.index import Index, Prefetch
 from ragkit.errors import RagkitError, shorten
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
@@ -119,6 +119,7 @@ class EdgeIndex(Index):
 
     def _load(self, note: dict) -> None:
         sealed = self._checked(note) if "files" in note else None
+        clear_half_made(self.folder)
         disk.require(disk.unwritten(self.folder), self.folder, "Opening the index fills that, so make room.")
         self._unseal()  # Edge writes some small files anew as it loads them
         with _told(f"{self.place} cannot be opened", _REPLACE):

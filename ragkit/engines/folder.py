@@ -86,6 +86,15 @@ def write_note(folder: Path, note: dict) -> None:
     write_text(folder / NOTE, json.dumps(note))
 
 
+def clear_half_made(folder: Path) -> None:
+    """Delete the segments that Edge was making when it was killed: it makes them anew, and leaves these for ever.
+
+    Only whoever holds the folder's lock may.
+    """
+    for path in (folder / "temp_segments").glob("*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def clear(folder: Path) -> None:
     """Delete what is left of an index whose making was interrupted before it had a note.
 
