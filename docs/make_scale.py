@@ -17,7 +17,7 @@ SMALL = ("scifact", "cranfield")
 DOCUMENTS, REPLICAS = 10_000_000, 2
 NODE_GB, USABLE = 64, 0.75  # memory of a node, and the part of it that vectors may take
 NVME_GB_S = 2.0  # what a disk that is read at random in blocks of tens of kilobytes gives; an assumption
-FIRST_STAGE, RERANK, DEPTH = "dense-small-hnsw", "colbert-small", 100
+FIRST_STAGE, RERANK, DEPTH = "muvera-binary", "colbert-pool3-turbo8", 100
 
 
 def read(name: str) -> dict:
@@ -84,7 +84,7 @@ def index() -> str:
     ]
     cells = []
     for row in read("index")["rows"]:
-        cell = [row["what"], spread(row, "seconds", "{:.1f}"), f"{row['cpu_seconds']:.1f}"]
+        cell = [row["what"], spread(row, "seconds", "{:.1f}"), f"{row['cpu_seconds']:.1f}" if "cpu_seconds" in row else ""]
         cell += [f"{row['peak_memory_mb']:,.0f}"]
         if "bytes" in row:
             cell += [f"{row['bytes']:,.0f}", f"{row['bytes_ratio']:.1f}", f"{row['disk_bytes']:,.0f}"]
