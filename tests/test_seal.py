@@ -12,7 +12,7 @@ from ragkit.engines import seal
 SPECS = {
     "dense": VectorSpec(24),
     "colbert": VectorSpec(8, True),
-    "small": VectorSpec(24, storage=Storage(quantization="turbo4")),
+    "small": VectorSpec(24, storage=Storage(quantization="turbo4copy")),
     "bm25": VectorSpec(0, sparse=True),
 }
 DOC_IDS = [f"d{i}" for i in range(250)]

@@ -43,8 +43,8 @@ from tests.faults.trials import CLEAR, SURVIVED, Room, Trial, ask
 INDEXES = {
     "films": (["dense", "colbert", "bm25"], ["dense", "colbert", "dense+colbert", "bm25", "hybrid"]),
     "pairs": (
-        ["dense", "colbert-pool3-turbo4", "muvera-hnsw", "bm25"],
-        ["dense", "colbert-pool3-turbo4", "muvera-hnsw+colbert-pool3-turbo4", "bm25", "hybrid"],
+        ["dense", "colbert-pool3-turbo4copy", "muvera-hnsw", "bm25"],
+        ["dense", "colbert-pool3-turbo4copy", "muvera-hnsw+colbert-pool3-turbo4copy", "bm25", "hybrid"],
     ),
 }
 MODELS = {"all-minilm-l6-v2": embedded.DENSE, "colbert-minilm-l6": embedded.COLBERT}

@@ -48,9 +48,9 @@ def prepare(kit: Path) -> None:
 def trials(rng: random.Random) -> Iterator[Trial]:
     for system in ("tmpfs", "ext4"):
         for name in INDEXES:
-            for number in range(9):
+            for number in range(6):
                 # From a disk that hardly holds a folder to one that is larger than a plan of tmpfs asks for.
-                size = int(4 * MB * 1.85**number * rng.uniform(0.8, 1.25))
+                size = int(4 * MB * 2.6**number * rng.uniform(0.8, 1.25))
                 for how in ("small", "filled"):
                     yield _trial(f"{system} of {size / MB:.0f} MB, {how}: {name}", system, size, how, name, rng)
     for what in ("json", "html", "export", "import", "judgments"):
