@@ -84,7 +84,11 @@ def index() -> str:
     ]
     cells = []
     for row in read("index")["rows"]:
-        cell = [row["what"], spread(row, "seconds", "{:.1f}"), f"{row['cpu_seconds']:.1f}" if "cpu_seconds" in row else ""]
+        cell = [
+            row["what"],
+            spread(row, "seconds", "{:.1f}"),
+            f"{row['cpu_seconds']:.1f}" if "cpu_seconds" in row else "",
+        ]
         cell += [f"{row['peak_memory_mb']:,.0f}"]
         if "bytes" in row:
             cell += [f"{row['bytes']:,.0f}", f"{row['bytes_ratio']:.1f}", f"{row['disk_bytes']:,.0f}"]
