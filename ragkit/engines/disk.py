@@ -45,9 +45,9 @@ def least(specs: Iterable[VectorSpec], segments: int, folder: Path | None = None
     return segments * (_ENTRIES + _ENTRIES_A_NAME * len(specs)) * block + _reserved(files, folder)
 
 
-def closing(specs: Iterable[VectorSpec], folder: Path) -> int:
-    """Return the bytes that a segment takes while Edge writes it anew, beside its vectors, on a disk of both kinds."""
-    return _reserved(sum(_files(spec, closed=True) for spec in specs), folder)
+def closing(specs: Iterable[VectorSpec], segments: int, folder: Path) -> int:
+    """Return the bytes that so many segments take beside their vectors while Edge writes them anew, all at once."""
+    return _reserved(segments * sum(_files(spec, closed=True) for spec in specs), folder)
 
 
 def _reserved(files: int, folder: Path | None) -> int:
@@ -100,10 +100,8 @@ def require(size: int, folder: Path, advice: str) -> None:
 
 
 def _files(spec: VectorSpec, closed: bool = False) -> int:
-    """Return how many files of 32 MiB a segment has for vectors of one name: a closed one, of single vectors, none."""
-    if spec.sparse:
-        return 1
+    """Return how many files of 32 MiB for vectors of one name Edge reads whole, in an open or a closed segment."""
     if closed:
-        return 2 * spec.multivector
+        return 1 if spec.sparse else 2 * spec.multivector
     copies = spec.storage.quantization not in (None, "int8")  # those can be made as vectors come
-    return (1 + spec.multivector) * (1 + copies)
+    return 0 if spec.sparse else (1 + spec.multivector) * (1 + copies)

@@ -235,7 +235,8 @@ class EdgeIndex(Index):
 
     def _optimize(self, shard: qe.EdgeShard) -> bool:
         """Close segments and make what is to be made; return whether there was something to do."""
-        spare = disk.least(self.vectors.values(), 1) + disk.closing(self.vectors.values(), self.folder)
+        specs, anew = self.vectors.values(), len(list((self.folder / "segments").iterdir()))
+        spare = disk.least(specs, 1) + disk.closing(specs, anew, self.folder)
         disk.require(spare, self.folder, self._continue())  # Edge looks for the rest itself
         return shard.optimize()
 

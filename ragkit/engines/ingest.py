@@ -128,7 +128,8 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
     kept += DOCUMENT_BYTES * len(doc_ids)
     more = 0
     if folder is not None:
-        more = kept + disk.least(specs.values(), parts, folder) + (0 if exact else disk.closing(specs.values(), folder))
+        anew = 0 if exact else parts  # segments, at the end
+        more = kept + disk.least(specs.values(), parts, folder) + disk.closing(specs.values(), anew, folder)
         if where is not None and folder.is_dir():  # a kept index is continued
             more = max(0, more - disk.taken(folder))
     kept += disk.least(specs.values(), parts)
