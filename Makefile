@@ -31,7 +31,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras demo test check lab refresh exercises results bench sums lock lint mutants faults clean
+.PHONY: help setup extras peers demo test check lab refresh exercises results bench sums lock lint mutants faults clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -39,10 +39,11 @@ help:
 	@echo "make check    while you work: lint, types, the quick unit tests (at most 60 seconds)"
 	@echo "make lab      JupyterLab on notebooks/"
 	@echo "make extras   what a few tests skip without: ranx, Playwright"
+	@echo "make peers    the engines that bench peers runs beside the kit's, as many as install here (3 GB: PyTorch)"
 	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
 	@echo "make exercises  notebooks/exercises from notebooks/solutions"
 	@echo "make results  measure what the README shows (about 10 minutes)"
-	@echo "make bench    measure what docs/scale.md shows (about 25 minutes)"
+	@echo "make bench    measure what docs/scale.md shows (about 40 minutes)"
 	@echo "make sums     data/SHA256SUMS, after a change in data/"
 	@echo "make mutants  small changes of the code that no test notices (an hour at most a call; docs/mutants.md)"
 	@echo "make faults   kills, damage, closed disks, broken servers; what came of each (40 minutes; docs/reliability.md)"
@@ -64,6 +65,13 @@ extras: $(VENV)/.extras
 $(VENV)/.extras: requirements-extras.txt $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-extras.txt
 	@$(BIN)/python -c "open('$(VENV)/.extras', 'w').close()"
+
+# Other late-interaction engines, each by itself: one that has no wheel here and cannot be built keeps none from coming.
+peers: $(READY)
+	@for lock in requirements-peers/*.txt; do \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $$lock \
+			|| echo "$$lock cannot be installed here; bench peers will say so"; \
+	done
 
 demo: $(READY)
 	$(BIN)/python -m ragkit demo --html build/report.html
@@ -120,6 +128,10 @@ lock: $(READY)
 		--no-header --no-annotate --output-file requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --group extras --constraint requirements.txt --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-extras.txt
+	for lock in requirements-peers/*.txt; do \
+		$(BIN)/uv pip compile --group peer-$$(basename $$lock .txt) --constraint requirements.txt --universal \
+			--python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --output-file $$lock || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build mutants

@@ -4,19 +4,25 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from ragkit.bench.peers import REACHED, called, winners
 
 DOCS = Path(__file__).resolve().parent
-BENCHES = ("embed", "search", "index", "scale", "proof")
+BENCHES = ("embed", "search", "index", "scale", "proof", "peers")
 # Where `small` was chosen, and where it was tried.
 SMALL = ("scifact", "cranfield")
 # The collection that docs/scale.md works out, and a node of it.
 DOCUMENTS, REPLICAS = 10_000_000, 2
 NODE_GB, USABLE = 64, 0.75  # memory of a node, and the part of it that vectors may take
 NVME_GB_S = 2.0  # what a disk that is read at random in blocks of tens of kilobytes gives; an assumption
+OURS = ("Qdrant Edge, by the kit", "Qdrant's local mode")  # their versions are the machine's
 FIRST_STAGE, RERANK, DEPTH = "muvera-binary", "colbert-pool3-turbo8", 100
 
 
@@ -42,7 +48,8 @@ def spread(row: dict, name: str, form: str) -> str:
 def ran(name: str) -> str:
     bench = read(name)
     on = ", ".join(f"{key} {value}" for key, value in bench["machine"].items())
-    return f"`{bench['command']}`: {bench['documents']:,} documents of {bench['collection']}; {on}."
+    when = f" on {bench['date']}" if "date" in bench else ""
+    return f"`{bench['command']}`{when}: {bench['documents']:,} documents of {bench['collection']}; {on}."
 
 
 def search() -> str:
@@ -229,6 +236,127 @@ def chosen() -> str:
     return rows(["", "from the tables above", ""], cells)
 
 
+def peers() -> str:
+    head = [
+        "",
+        "nDCG@10",
+        "of exact",
+        "R@100",
+        "ms a query, p50 and p95",
+        "with encoding",
+        "bytes per document on disk",
+        "build, CPU s",
+        "build, s",
+        "memory, MB",
+    ]
+    cells = []
+    for row in read("peers")["rows"]:
+        cell = [f"{called(row)}: {row['note']}" if row["note"] else called(row)]
+        if "nDCG@10" in row:
+            kept = row["disk_bytes_per_document"]
+            cell += [f"{row['nDCG@10']:.4f}", f"{row['of_exact']:.1%}", f"{row['R@100']:.3f}"]
+            cell += [f"{row[f'p50_{name}']:.1f}, {row[f'p95_{name}']:.1f}" for name in ("ms", "encoded_ms")]
+            cell += ["keeps nothing" if kept is None else f"{kept:,.0f}", f"{row['build_cpu_s']:.1f}"]
+            cell += [f"{row['build_s']:.1f}", f"{row['memory_MB']:,.0f}"]
+        cells.append(cell + [""] * (len(head) - len(cell)))
+    measured = [row for row in read("peers")["rows"] if "version" in row and row["family"] not in OURS]
+    versions = {row["what"]: row["version"] for row in measured}
+    return f"{rows(head, cells)}\n\n{ran('peers')[:-1]}; {', '.join(f'{k} {v}' for k, v in versions.items())}."
+
+
+def peers_won() -> str:
+    """Return who is best in each column, of those with REACHED of the exact nDCG@10."""
+    names = {
+        "p50_ms": "ms a query, p50",
+        "p95_ms": "p95",
+        "p50_encoded_ms": "with encoding, p50",
+        "p95_encoded_ms": "with encoding, p95",
+        "disk_bytes_per_document": "bytes per document on disk",
+        "build_cpu_s": "build, CPU s",
+        "build_s": "build, s",
+        "memory_MB": "memory, MB",
+    }
+    best = winners(read("peers")["rows"])
+    cells = [[names.get(column, column), ", ".join(who)] for column, who in best.items()]
+    return rows([f"with {REACHED:.0%} of the exact nDCG@10", "best"], cells)
+
+
+def peers_picture() -> None:
+    """Draw quality against time, bytes as area; labels go where they hide nothing."""
+    found = [row for row in read("peers")["rows"] if "nDCG@10" in row]
+    families = list(dict.fromkeys(row["family"] for row in found))
+    figure, ax = plt.subplots(figsize=(10, 6.5), layout="constrained")
+    for family, marker in zip(families, "osDv^P*X", strict=False):
+        own = [row for row in found if row["family"] == family]
+        area = [marker_area(row) for row in own]
+        x, y = [row["p50_ms"] for row in own], [row["nDCG@10"] for row in own]
+        points = ax.scatter(x, y, area, marker=marker, alpha=0.6, label=family)
+        points.set_edgecolor("white")
+    ax.set(xscale="log", xlabel="milliseconds a query, without encoding (p50)", ylabel="nDCG@10")
+    title = f"{read('peers')['collection']}: quality against time; the area is bytes per document on disk"
+    ax.set_title(title, loc="left", fontsize=11)
+    ax.margins(0.12)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.3)
+    legend = ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=4)
+    for handle in legend.legend_handles:
+        handle.set_sizes([50])
+    figure.canvas.draw()
+    taken = [ax.transData.transform((row["p50_ms"], row["nDCG@10"])) for row in found]
+    sides = [np.sqrt(marker_area(row)) * figure.dpi / 72 for row in found]
+    boxes = [Bbox.from_bounds(x - s / 2, y - s / 2, s, s) for (x, y), s in zip(taken, sides, strict=True)]
+    for row in sorted(found, key=lambda row: row["p50_ms"]):
+        text = row["what"] + ("" if row["setting"] == "default" else " (chosen)")
+        boxes.append(label(ax, (row["p50_ms"], row["nDCG@10"]), text, boxes))
+    figure.savefig(DOCS / "img" / "peers.png", dpi=150)
+
+
+def beside() -> str:
+    """Return the README's three sentences on who won."""
+    found = read("peers")
+    best = winners(found["rows"])
+
+    def who(column: str, form: str) -> str:
+        values = {name: row[column] for row in found["rows"] if column in row for name in (row["what"], called(row))}
+        return ", ".join(f"`{name}` ({form.format(values[name])})" for name in best[column])
+
+    ran = {row["what"] for row in found["rows"] if "nDCG@10" in row and row["family"] not in OURS}
+    absent = [row["what"] for row in found["rows"] if "nDCG@10" not in row]
+    without = f" ({', '.join(absent)} did not run)" if absent else ""
+    return (
+        f"`make peers` and `bench peers` put the kit beside {len(ran)} other ways to search the same vectors{without}: "
+        f"[the table](docs/scale.md#beside-other-engines), of {found['documents']:,} documents.\n"
+        f"Of those with {REACHED:.0%} of the exact nDCG@10, the best ranking is that of {who('nDCG@10', '{:.3f}')}, "
+        f"the fastest are, from a query's vectors on, {who('p50_ms', '{:.1f} ms, p50')} and, encoding included, "
+        f"{who('p50_encoded_ms', '{:.1f} ms')}.\n"
+        f"The smallest on disk is {who('disk_bytes_per_document', '{:,.0f} bytes per document')}."
+    )
+
+
+def marker_area(row: dict) -> float:
+    return max(30, (row["disk_bytes_per_document"] or 0) / 200)
+
+
+def label(ax, point: tuple[float, float], text: str, boxes: list[Bbox]) -> Bbox:
+    """Write a text beside a point, the nearest place where it meets none of the boxes; return its own."""
+    for distance in (12, 22, 34, 48, 64, 82, 102, 124, 150, 180):
+        for angle in np.radians((0, 180, 90, 270, 45, 315, 135, 225, 20, 340, 160, 200)):
+            shift = distance * np.array([np.cos(angle), np.sin(angle)])
+            side = "left" if shift[0] > 1 else "right" if shift[0] < -1 else "center"
+            line = {"arrowstyle": "-", "color": "grey", "lw": 0.5} if distance > 22 else None
+            note = ax.annotate(
+                text, point, shift, textcoords="offset points", ha=side, va="center", fontsize=8, arrowprops=line
+            )
+            note.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})
+            note.update_positions(ax.figure.canvas.get_renderer())
+            box = Text.get_window_extent(note).padded(2)  # without the line
+            inside = ax.get_window_extent().padded(1)
+            if inside.contains(*box.min) and inside.contains(*box.max) and not any(box.overlaps(b) for b in boxes):
+                return box
+            note.remove()
+    raise AssertionError(f"docs/img/peers.png has no place for {text!r}")
+
+
 def picture() -> None:
     figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
     for (what, (sizes, ms)), marker in zip(curves().items(), "osD^vP", strict=True):
@@ -241,13 +369,16 @@ def picture() -> None:
     figure.savefig(DOCS / "img" / "scale.png", dpi=150)
 
 
-def render(text: str) -> str:
-    """Return docs/scale.md's text with the tables of docs/results/bench-*.json between their marks."""
-    for table in (search, proof, embed, index, small, scale, ten_million, chosen):
+TABLES = (search, proof, embed, index, small, scale, ten_million, chosen, peers, peers_won)
+
+
+def render(text: str, tables: Sequence[Callable[[], str]] = TABLES) -> str:
+    """Return a text, docs/scale.md's unless told, with the tables of docs/results/bench-*.json between their marks."""
+    for table in tables:
         pattern = rf"(<!-- {table.__name__} -->\n).*?(<!-- /{table.__name__} -->)"
         made = table()
         text, count = re.subn(pattern, lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text, flags=re.DOTALL)
-        assert count == 1, f"docs/scale.md has no place for {table.__name__}"
+        assert count == 1, f"the text has no place for {table.__name__}"
     return text
 
 
@@ -259,9 +390,10 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "ragkit", "bench", name, "--json", out], check=True)
         for name in SMALL:
             subprocess.run([sys.executable, "-m", "ragkit", *small_command(name)], check=True, cwd=DOCS.parent)
-    path = DOCS / "scale.md"
-    path.write_text(render(path.read_text("utf8")), "utf8")
+    for path, tables in ((DOCS / "scale.md", TABLES), (DOCS.parent / "README.md", (beside,))):
+        path.write_text(render(path.read_text("utf8"), tables), "utf8")
     picture()
+    peers_picture()
 
 
 if __name__ == "__main__":

@@ -268,8 +268,10 @@ def _source_and_columns(source: str | None, groups: Sequence[Sequence[str]]) -> 
 
 def bench(options: argparse.Namespace) -> int:
     """Print a bench's table, and write it as JSON if asked."""
+    from datetime import date
     from importlib import import_module
 
+    from ragkit.bench.peers import told
     from ragkit.bench.race import machine
     from ragkit.datasets.dataset import load_dataset
     from ragkit.display.tables import table
@@ -278,6 +280,8 @@ def bench(options: argparse.Namespace) -> int:
     _refuse_folders(options.json)
     dataset = load_dataset(options.dataset, options.docs, options.split)
     settings = {"rounds": options.rounds} if options.rounds else {}
+    if options.rounds and options.what == "peers":
+        raise RagkitError("--rounds is for the other benches; bench peers searches every query once.")
     if options.sizes:
         if options.what != "scale":
             raise RagkitError("--sizes is for bench scale; elsewhere --docs says how many documents.")
@@ -286,10 +290,10 @@ def bench(options: argparse.Namespace) -> int:
     on = machine()
     if options.json:
         command = "python -m ragkit " + shlex.join(map(shown, options.arguments))
-        result = {"command": command, "collection": dataset.name, "documents": len(dataset.documents), "machine": on}
-        _write_json(options, result | {"rows": rows})
+        result = {"command": command, "date": date.today().isoformat(), "collection": dataset.name}
+        _write_json(options, result | {"documents": len(dataset.documents), "machine": on, "rows": rows})
     print(f"{dataset.name}: {len(dataset.documents):,} documents; " + ", ".join(f"{k} {v}" for k, v in on.items()))
-    print(table(rows))
+    print(told(rows) if options.what == "peers" else table(rows))
     return 0
 
 

@@ -2,13 +2,16 @@
 
 import json
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 import ragkit
-from ragkit.bench import embed, index, proof, scale, search
+from ragkit.bench import embed, index, peers, proof, scale, search
+from ragkit.bench.peers import Lap
 from ragkit.bench.race import race
+from ragkit.bench.rivals import RIVALS, NumPy
 from ragkit.cli import main
 
 pytestmark = pytest.mark.slow
@@ -111,6 +114,109 @@ def test_scale_repeats_documents_with_noise_and_says_nothing_of_quality(movies):
     assert len(documents) == 45 and cosines.min() > 0.85 and cosines.max() < 0.99
 
 
+@pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.name)
+def test_a_rival_ranks_by_maxsim_or_close_to_it(rival, movies, colbert, movies_cache, tmp_path):
+    if not find_spec(rival.module):
+        pytest.skip(f"{rival.package} is not installed: make peers")
+    rows = [row.copy() for row in colbert.encode_documents(movies.passages)]
+    texts = movies.queries["text"].tolist()
+    vectors = {name: ragkit.load_encoder(name).encode_queries(texts) for name in rival.reads}
+    rival.prepare(movies)
+    rival.build(movies, rows, tmp_path)
+    hits = 0
+    # maxsim-cpu is wrong for more than 32 rows, as the bench says in its row.
+    asked = [i for i in range(len(texts)) if rival.package != "maxsim-cpu" or len(vectors["colbert"][i]) <= 32]
+    for i in asked:
+        query = {name: of[i] for name, of in vectors.items()}
+        true = [ragkit.maxsim(query["colbert"], row).score for row in rows]
+        best = sorted(range(len(rows)), key=lambda d, true=true: -true[d])[:10]
+        for setting in rival.settings:
+            ranking = rival.search(query, 10, **setting)
+            scores = [score for _, score in ranking]
+            assert scores == sorted(scores, reverse=True) and len({d for d, _ in ranking}) == len(ranking) > 0
+        hits += best[0] == ranking[0][0]
+        if rival.exact or rival.family.startswith("one vector"):  # all films are candidates
+            assert scores == pytest.approx([true[d] for d in best], abs=1e-3)
+            assert [true[d] for d, _ in ranking] == pytest.approx(scores, abs=1e-3)
+    assert hits >= 0.8 * len(asked) > 10
+
+
+class Raises(NumPy):
+    name = "raises"
+
+    def build(self, dataset, rows, folder):
+        raise ValueError("no such\nluck")
+
+
+class Hangs(NumPy):
+    name = "hangs"
+
+    def build(self, dataset, rows, folder):
+        while True:
+            pass
+
+
+class Lacks(NumPy):
+    name, module = "lacks", "no_such_engine"
+
+
+def test_a_rival_that_is_missing_raises_or_hangs_is_a_row_with_its_reason(movies, movies_cache, monkeypatch):
+    monkeypatch.setattr(peers, "BUILD_CPU_S", 0.5)
+    rows = peers.bench_peers(movies, [NumPy(), Raises(), Lacks(), Hangs()])
+    notes = {row["what"]: row["note"] for row in rows}
+    assert notes == {
+        "NumPy product": "",
+        "raises": "ValueError: no such luck",
+        "lacks": "not installed",
+        "hangs": "stopped after 0.5 CPU seconds of building",
+    }
+    first = rows[0]
+    expected = ragkit.compare(movies, ["colbert"]).systems[0].means
+    assert (first["nDCG@10"], first["R@100"]) == pytest.approx((expected["nDCG@10"], expected["R@100"]))
+    assert first["same_top_10"] == "40 of 40" and first["of_exact"] == 1 and first["wrong"] == 0
+    rows_of_all = sum(map(len, ragkit.load_encoder("colbert").encode_documents(movies.passages)))
+    assert first["disk_bytes_per_document"] >= 4 * 128 * rows_of_all / len(movies.documents)
+    assert first["p50_encoded_ms"] > first["p50_ms"] > 0 and first["memory_MB"] >= 0 and first["build_cpu_s"] >= 0
+    assert "raises: ValueError: no such luck" in peers.told(rows) and "best p50_ms: NumPy product" in peers.told(rows)
+    assert not list(movies_cache.glob("peers-*"))
+    with pytest.raises(ragkit.RagkitError, match="lacks, which the others are told against.*not installed"):
+        peers.bench_peers(movies, [Lacks(), NumPy()])
+
+
+def test_a_rival_that_claims_to_be_exact_is_held_to_it(movies):
+    count = len(movies.queries)
+    judge = peers._Judge(movies, [32] * (count - 3) + [40] * 3, {"colbert": np.arange(count, dtype=float)})
+    exact = Lap({}, [[(d, 20.0 - d) for d in range(20)]] * count, [1.0] * count)
+    assert judge.row(NumPy(), exact)["note"] == ""
+    off = Lap({}, [*exact.rankings[3:], *[[(d, float(d)) for d in range(19, -1, -1)]] * 3], [1.0] * count)
+    row = judge.row(NumPy(), off)
+    assert row["wrong"] == 3 and row["same_top_10"] == "37 of 40"
+    words = "wrong in 3 queries of 40 rows or more; right in all others, of 32 at most"
+    assert row["note"] == f"claims to be exact and is not: {words}"
+    part = judge.row(NumPy(), Lap({}, exact.rankings[:4], [1.0, 2.0, 3.0, 4.0]))
+    assert (part["left"], part["of_exact"], part["p50_ms"], part["p50_encoded_ms"]) == (36, 1, 2.5, 4)
+    fit = {"what": "slow", "setting": "default", "of_exact": 0.99, "wrong": 0, "left": 0, "p50_ms": 5.0}
+    faster = [{"of_exact": 0.98}, {"wrong": 1}, {"left": 1}, {"note": "not installed", "of_exact": 0}]
+    rows = [fit, *(fit | {"what": "x", "p50_ms": 1.0} | other for other in faster)]
+    assert peers.winners(rows) == {"p50_ms": ["slow"]}
+    both = [fit | {"build_s": 1.0}, fit | {"build_s": 1.0, "setting": "probes 2", "p50_ms": 2.0}]
+    assert peers.winners(both) == {"p50_ms": ["slow (probes 2)"], "build_s": ["slow"]}
+
+
+def test_the_fastest_setting_that_is_good_enough_is_said_to_be_chosen():
+    def rows(*pairs):
+        return [{"of_exact": share, "p50_ms": ms, "note": ""} for share, ms in pairs]
+
+    default, best = peers.chosen(rows((1.0, 9.0), (0.995, 3.0), (0.98, 1.0)))
+    assert default["note"] == "" and best["p50_ms"] == 3
+    assert best["note"] == "chosen on these queries: the fastest of 3 settings with 99% of exact nDCG@10"
+    (only,) = peers.chosen(rows((1.0, 2.0), (1.0, 3.0)))
+    assert only["p50_ms"] == 2 and only["note"].startswith("chosen on these queries: the fastest")
+    assert [row["of_exact"] for row in peers.chosen(rows((0.8, 1.0), (0.9, 3.0)))] == [0.8, 0.9]
+    assert "none has 99%" in peers.chosen(rows((0.8, 1.0), (0.9, 3.0)))[1]["note"]
+    assert peers.chosen(rows((0.8, 1.0)))[0]["note"] == ""
+
+
 def test_the_command_line_writes_rows_and_machine(tmp_path, capsys):
     out = tmp_path / "scale.json"
     assert main(["bench", "scale", "movies", "--sizes", "20", "--rounds", "1", "--json", str(out)]) == 0
@@ -119,3 +225,5 @@ def test_the_command_line_writes_rows_and_machine(tmp_path, capsys):
     assert "dense-small-hnsw" in capsys.readouterr().out
     assert main(["bench", "index", "movies", "--sizes", "20"]) == 2
     assert "--sizes is for bench scale" in capsys.readouterr().err
+    assert main(["bench", "peers", "movies", "--rounds", "2"]) == 2
+    assert "--rounds is for the other benches" in capsys.readouterr().err

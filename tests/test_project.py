@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ragkit.bench.rivals import RIVALS
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.txt").read_text("utf8")
 
@@ -31,10 +33,13 @@ def test_the_lock_pins_what_the_project_asks_for():
     assert "://" not in LOCK
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-extras.txt"])
+PEERS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("requirements-peers/*.txt"))
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-extras.txt", *PEERS])
 def test_every_pin_has_the_checksums_of_its_files(name):
     pinned = [parts for parts in re.split(r"\n(?=\S)", (ROOT / name).read_text("utf8").strip()) if parts]
-    assert len(pinned) > 50
+    assert len(pinned) > (0 if name in PEERS else 50)
     for text in pinned:
         head, *hashes = text.split(" \\\n    ")
         assert re.match(r"[a-z0-9._-]+==\S+( ; .+)?$", head), head
@@ -43,9 +48,18 @@ def test_every_pin_has_the_checksums_of_its_files(name):
 
 def test_what_makes_the_lock_and_what_installs_it_ask_for_checksums():
     made = (ROOT / "Makefile").read_text("utf8")
-    assert made.count("uv pip compile") == made.count("--generate-hashes") == 2
-    installs = [line for line in made.splitlines() if re.search(r"pip install .*-r requirements", line)]
-    assert len(installs) == 2 and all("--require-hashes" in line for line in installs)
+    assert made.count("uv pip compile") == made.count("--generate-hashes") == 3
+    installs = [line for line in made.splitlines() if re.search(r"pip install .*-r ", line)]
+    assert len(installs) == 3 and all("--require-hashes" in line for line in installs)
+
+
+def test_every_rival_of_the_bench_is_in_a_lock():
+    locks = "\n".join((ROOT / name).read_text("utf8") for name in ("requirements.txt", *PEERS))
+    for rival in RIVALS:
+        assert re.search(rf"^{rival.package}==", locks, re.MULTILINE), f"{rival.package} is in no lock; run: make lock"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))
+    groups = sorted(name for name in project["dependency-groups"] if name.startswith("peer-"))
+    assert [f"requirements-peers/{name.removeprefix('peer-')}.txt" for name in groups] == PEERS
 
 
 def test_what_runs_is_what_is_pinned():
@@ -94,6 +108,8 @@ def test_what_is_said_of_scale_is_the_committed_benches():
     made = script("make_scale")
     text = (ROOT / "docs" / "scale.md").read_text("utf8")
     assert made.render(text) == text and "| muvera-binary→colbert @100 | " in text
+    readme = (ROOT / "README.md").read_text("utf8")
+    assert made.render(readme, [made.beside]) == readme and "Of those with 99% of the exact nDCG@10" in readme
     assert made.spread({"ms": 2.0, "ms_min": 1.0, "ms_max": 4.0}, "ms", "{:.1f}") == "2.0 (1.0 to 4.0)"
     assert made.exponent([10, 100], [2.0, 20.0]) == 1 and made.exponent([10, 100], [2.0, 2.0]) == 0
 

@@ -76,6 +76,10 @@ class CachedEncoder(ABC):
         """Return a query's array, made of that of the encoder's source (or of its own, if it has none)."""
         return array
 
+    def document_from(self, array: np.ndarray) -> np.ndarray:
+        """Return a document's array, made of that of the encoder's source (or of its own, if it has none)."""
+        return array
+
     @public("The documents cannot be encoded")
     def prepare(self, texts: Sequence[str]) -> None:
         """Encode the documents that are not in the cache yet, holding no more than a batch in memory."""

@@ -64,15 +64,18 @@ class MuveraEncoder(CachedEncoder):
     def query_from(self, array):
         return self._muvera.query(array)
 
+    def document_from(self, array):
+        return self._muvera.document(array)
+
     def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         if role == "document":
             self.source.prepare(texts)  # all at once, so that batches are of equal length
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
             if role == "document":
-                yield batch, [self._muvera.document(rows) for rows in self.source.encode_documents(batch)]
+                yield batch, [self.document_from(rows) for rows in self.source.encode_documents(batch)]
             else:
-                yield batch, [self._muvera.query(rows) for rows in self.source.encode_queries(batch)]
+                yield batch, [self.query_from(rows) for rows in self.source.encode_queries(batch)]
 
 
 class Regions:

@@ -95,6 +95,9 @@ class TokenPooledEncoder(CachedEncoder):
     def encode_query(self, text):
         return self.source.encode_query(text)
 
+    def document_from(self, array):
+        return pool_tokens(array, self.factor)
+
     def share(self, folder, texts, role):
         return super().share(folder, texts, role) if role == "document" else self.source.share(folder, texts, role)
 
@@ -106,4 +109,4 @@ class TokenPooledEncoder(CachedEncoder):
         self.source.prepare(texts)  # all at once, so that batches are of equal length
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
-            yield batch, [pool_tokens(rows, self.factor) for rows in self.source.encode_documents(batch)]
+            yield batch, [self.document_from(rows) for rows in self.source.encode_documents(batch)]
