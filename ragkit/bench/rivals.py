@@ -278,6 +278,7 @@ SYSTEMS = (
     ("colbert-pool3-turbo4", 0),
     ("dense-turbo4+colbert-pool3-turbo4", 100),
     ("muvera-turbo4+colbert-pool3-turbo4", 100),
+    ("dense-small+colbert-small", 100),
 )
 # The first is what quality is told against.
 RIVALS: tuple[Rival, ...] = (
