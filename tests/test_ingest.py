@@ -168,7 +168,7 @@ def test_an_index_continued_after_a_gap_answers_as_an_undisturbed_one(windows, w
     for last in (1, 4):
         folder = tmp_path / f"failed at batch {last}"
         batches.clear()
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="the power failed"):
+        with monkeypatch.context() as patch, pytest.raises(RagkitError, match="the power failed"):
             patch.setattr(EdgeIndex, "_upsert", fail)
             build_index(windows, load_encoders(names), folder)
         assert len(batches) == last and len(batches[-1]) > 10

@@ -627,7 +627,7 @@ def set_up(fill, index, tmp_path, monkeypatch):
     project = tmp_path / "a" / "project"
     (project / "ragkit" / "workshop").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", project)
-    for name in ("ragkit/errors.py", "ragkit/files.py", "ragkit/workshop/verify.py"):
+    for name in ("ragkit/boundary.py", "ragkit/errors.py", "ragkit/files.py", "ragkit/workshop/verify.py"):
         shutil.copy(ROOT / name, project / name)
     shutil.copy(index, project)
     (project / "backend.py").write_text(BACKEND, "utf8")
