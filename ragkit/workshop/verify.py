@@ -5,7 +5,8 @@ import types
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Nothing is installed yet, so that ragkit's own __init__, which needs a package, cannot run; files.py and what it imports need none.
+    # Nothing is installed yet, so that ragkit's own __init__, which needs a package, cannot run; files.py, and what it
+    # imports, need none.
     bare = types.ModuleType("ragkit")
     bare.__path__ = [str(Path(__file__).resolve().parent.parent)]
     sys.modules["ragkit"] = bare
