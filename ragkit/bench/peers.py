@@ -19,6 +19,7 @@ import pandas as pd
 import psutil
 
 from ragkit.bench.rivals import RIVALS, Ranking, Rival
+from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.display.tables import table
 from ragkit.encoders.encoder import Encoder, load_encoder
@@ -63,6 +64,7 @@ class Lap:
     ms: list[float] = field(default_factory=list)
 
 
+@public("The bench cannot be run")
 def bench_peers(dataset: Dataset, rivals: Sequence[Rival] = RIVALS) -> list[dict]:
     """Return a row for each rival at its default, and one for its fastest setting with REACHED of the exact nDCG@10.
 
