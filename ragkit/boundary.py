@@ -70,9 +70,8 @@ def public(problem: str, kinds: bool = True) -> Callable[[Callable[P, R]], Calla
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        annotated = functools.cache(
-            lambda: _kinds(function) if kinds else {}
-        )  # later, when all that they name is loaded
+        # At the first call, when all that annotations name is loaded.
+        annotated = functools.cache(lambda: _kinds(function) if kinds else {})
 
         @functools.wraps(function)
         def bounded(*args: P.args, **kwargs: P.kwargs) -> R:

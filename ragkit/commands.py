@@ -97,6 +97,7 @@ def compare(options: argparse.Namespace) -> int:
     from ragkit.datasets.dataset import load_dataset
     from ragkit.datasets.fitting import Unanswerable
     from ragkit.display.report import render
+    from ragkit.display.verdicts import inspection_in_short
     from ragkit.engines.opening import chosen_place
     from ragkit.evaluation.comparing import compare
     from ragkit.evaluation.inspecting import corrected
@@ -117,7 +118,10 @@ def compare(options: argparse.Namespace) -> int:
             if not (options.json or options.html):
                 raise
             print(f"ragkit: nothing will be exported, since {error}", file=sys.stderr)
-    inspection = _inspected(dataset, systems, shlex.quote(options.dataset))
+    inspection = _inspected(dataset, systems)
+    with suppress(OSError):  # whoever does not listen gets the files all the same
+        command = f"python -m ragkit inspect {shlex.quote(options.dataset)}"
+        print(inspection_in_short(inspection, command) + "\n", flush=True)
     comparison = compare(dataset, systems, options.depth, options.where, runs=runs)
     comparison = replace(comparison, inspection=corrected(inspection, comparison))
     comparison.config["command"] = "python -m ragkit " + shlex.join(map(shown, options.arguments))
@@ -137,19 +141,15 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _inspected(dataset, systems: Sequence[str], source: str):
-    """Print three lines of what is found in the dataset, before anything is encoded, and return all of it."""
-    from ragkit.display.verdicts import inspection_in_short
+def _inspected(dataset, systems: Sequence[str]):
+    """Return what is found in the dataset, before anything is encoded."""
     from ragkit.evaluation.inspecting import inspect
     from ragkit.evaluation.systems import System, is_oracle
 
     parsed = [System.parse(text) for text in systems]
     vectors = dict.fromkeys(name for system in parsed for name in system.vectors)
     others = sum(not is_oracle(system.name) for system in parsed[1:])
-    inspection = inspect(dataset, list(vectors), max(1, others))
-    with suppress(OSError):  # whoever does not listen gets the files all the same
-        print(inspection_in_short(inspection, f"python -m ragkit inspect {source}") + "\n", flush=True)
-    return inspection
+    return inspect(dataset, list(vectors), max(1, others))
 
 
 def _refuse_folders(*paths: Path | None) -> None:
@@ -280,8 +280,8 @@ def bench(options: argparse.Namespace) -> int:
     _refuse_folders(options.json)
     dataset = load_dataset(options.dataset, options.docs, options.split)
     settings = {"rounds": options.rounds} if options.rounds else {}
-    if options.rounds and options.what == "peers":
-        raise RagkitError("--rounds is for the other benches; bench peers searches every query once.")
+    if options.rounds and options.what in ("peers", "proof"):
+        raise RagkitError(f"--rounds is for the other benches; bench {options.what} takes every query once.")
     if options.sizes:
         if options.what != "scale":
             raise RagkitError("--sizes is for bench scale; elsewhere --docs says how many documents.")
@@ -322,23 +322,23 @@ def prefetch(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Compare on the movies and on SciFact, and write the report."""
-    from ragkit.datasets.dataset import load_beir, load_movies
+    """Compare on the movies and on SciFact, each shown as soon as it is done, and write the report."""
+    from ragkit.datasets.dataset import load_dataset
     from ragkit.display.report import render
     from ragkit.evaluation.comparing import compare
     from ragkit.evaluation.inspecting import corrected
 
     pairs = []
-    for dataset, systems in ((load_movies(), DEMO_MOVIES), (load_beir("scifact"), DEMO_MOVIES[:3])):
-        print(f"Comparing {', '.join(systems)} on {dataset.name} …", flush=True)
-        inspection = _inspected(dataset, systems, dataset.name)
+    for name, systems in (("movies", DEMO_MOVIES), ("scifact", DEMO_MOVIES[:3])):
+        print(f"Comparing {', '.join(systems)} on {name} …\n", flush=True)
+        dataset = load_dataset(name)  # only now: the movies come along, SciFact may not be in reach
+        inspection = _inspected(dataset, systems)
         comparison = compare(dataset, systems, separate=False)  # one index: quicker
         pairs.append((dataset, replace(comparison, inspection=corrected(inspection, comparison))))
-    write_text(options.html, render(pairs) + "\n")
-    for _, comparison in pairs:
-        print()
         _print(comparison)
-    print(f"\nReport: {options.html}")
+        write_text(options.html, render(pairs) + "\n")
+        print(flush=True)
+    print(f"Report: {options.html}")
     return 0
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,19 @@ TOKENS_PER_BATCH = 200
 
 # What Python tells of before it does it, as far as files are changed: see "audit events" in its documentation.
 CHANGES = {"os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "sqlite3.connect"}
+
+
+@contextmanager
+def full_after(size: int) -> Iterator[None]:
+    """Let no file become larger than so many bytes: a write is cut short there, as on a disk that fills."""
+    import resource  # Windows limits no file's size, and lacks it
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def forking():

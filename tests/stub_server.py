@@ -13,12 +13,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
+
+from tests.serving import Serving
 
 LIMIT = 32 * 2**20
 
@@ -78,7 +80,7 @@ class Seen:
     status: int | None = None
 
 
-class StubServer:
+class StubServer(Serving):
     """Use as a context manager; `url` is its address, `seen` the requests so far, `fail` scripts its faults.
 
     limit: bytes of a request at most, as Qdrant's max_request_size_mb. api_key: what requests must carry.
@@ -92,21 +94,9 @@ class StubServer:
         self.statuses: deque[str] = deque()  # of the collection, one for each time it is asked; then green
         self.forget: set[str] = set()  # settings of a vector that this server does not know, and ignores
         self.seen: list[Seen] = []
-        self.closing = threading.Event()
         self._faults: list[tuple[str, str, deque]] = []
         self._lock = threading.RLock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> "StubServer":
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
+        super().__init__(_handler(self))
 
     def fail(self, method: str, ending: str, *faults: Fault | None) -> None:
         """Meet the next requests with this method and end of path with these faults in turn; None lets one pass."""

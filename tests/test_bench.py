@@ -13,6 +13,8 @@ from ragkit.bench.peers import Lap
 from ragkit.bench.race import race
 from ragkit.bench.rivals import RIVALS, NumPy
 from ragkit.cli import main
+from ragkit.encoders.token_pooling import grouped
+from ragkit.maxsim import maxsim
 
 pytestmark = pytest.mark.slow
 
@@ -92,11 +94,37 @@ def test_proof_proves_what_is_so_and_less_with_wider_groups(movies, movies_cache
     assert {row["proven"] for row in rows} == {1.0}
 
 
+def _units_of(dataset):
+    encoder = ragkit.load_encoder("colbert")
+    both = encoder.encode_documents(dataset.passages), encoder.encode_queries(dataset.queries["text"].tolist())
+    return [[rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in texts] for texts in both]
+
+
+def _proven(query, depth, factor=1.25):
+    """The same by loops: bounds by radius, the first documents by them, and the tenth score against the next bound."""
+    found = []
+    for rows in _units_of(ragkit.load_movies())[0]:
+        labels, bounds = grouped(rows, factor), []
+        for row in query:
+            of_groups = []
+            for group in set(labels):
+                members = rows[labels == group]
+                mean = members.mean(axis=0)
+                radius = max(np.linalg.norm(member - mean) for member in members)
+                of_groups.append(row @ mean + radius)
+            bounds.append(max(of_groups))
+        found.append((sum(bounds), maxsim(query, rows).score))
+    found.sort(reverse=True)
+    tenth = sorted((score for _, score in found[:depth]), reverse=True)[9]
+    return tenth >= found[depth][0]
+
+
 def test_proof_at_a_depth_below_the_collection(movies, movies_cache, monkeypatch):
     monkeypatch.setattr(proof, "DEPTHS", (12, 19))
     proven = {(row["what"], row["bound"], row["depth"]): row["proven"] for row in proof.bench_proof(movies)}
     assert proven["pooled by 1.25", "angle", 12] < proven["pooled by 1.25", "angle", 19] < 1
     assert proven["pooled by 3", "angle", 19] < proven["pooled by 1.25", "angle", 19]
+    assert proven["pooled by 1.25", "radius", 19] == np.mean([_proven(query, 19) for query in _units_of(movies)[1]])
     # Bounds below the scores would prove what is not so.
     monkeypatch.setattr(proof, "_maxsim", lambda similarities, starts: -similarities[:, starts].sum(axis=0))
     with pytest.raises(AssertionError, match="below the score"):
@@ -227,3 +255,5 @@ def test_the_command_line_writes_rows_and_machine(tmp_path, capsys):
     assert "--sizes is for bench scale" in capsys.readouterr().err
     assert main(["bench", "peers", "movies", "--rounds", "2"]) == 2
     assert "--rounds is for the other benches" in capsys.readouterr().err
+    assert main(["bench", "proof", "movies", "--rounds", "2"]) == 2
+    assert "bench proof takes every query once" in capsys.readouterr().err

@@ -94,6 +94,22 @@ def test_compare_writes_what_the_readme_describes(capsys, tmp_path, movies_cache
 
 
 @pytest.mark.slow
+def test_demo_shows_the_movies_before_scifact_is_asked_for(capsys, tmp_path, movies_cache, monkeypatch):
+    load = ragkit.load_dataset
+
+    def absent(name):
+        if name == "scifact":
+            raise ragkit.RagkitError("scifact is not in reach")
+        return load(name)
+
+    monkeypatch.setattr("ragkit.datasets.dataset.load_dataset", absent)
+    assert main(["demo", "--html", str(tmp_path / "report.html")]) == 2
+    said = capsys.readouterr()
+    assert said.out.index("colbert and dense: ") < said.out.index("Comparing dense, colbert, dense+colbert on scifact")
+    assert "scifact is not in reach" in said.err and "Report:" not in said.out
+    assert "movies" in (tmp_path / "report.html").read_text("utf8")
+
+
 def test_runs_go_out_and_come_back_as_trec_files(capsys, tmp_path, movies_cache):
     assert main(["compare", "movies", "--systems", "dense,colbert", "--export", str(tmp_path / "out")]) == 0
     files = sorted(path.name for path in (tmp_path / "out").iterdir())

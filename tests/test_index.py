@@ -93,6 +93,18 @@ def test_a_folder_is_kept_and_a_temporary_one_is_not(vectors, tmp_path, own_cach
     assert not folder.exists()
 
 
+def test_segments_that_edge_left_half_made_are_deleted(vectors, tmp_path, own_cache):
+    folder, half_made = tmp_path / "kept", tmp_path / "kept" / "temp_segments" / "segment_builder_AbCdEf"
+    with open_index(folder, SPECS) as index:
+        index.add(DOC_IDS, vectors)
+    half_made.mkdir(parents=True)
+    (half_made / "version.info").write_text("0")
+    note = json.loads((folder / "ragkit.json").read_text())  # of an ingest that was killed: without what was sealed
+    (folder / "ragkit.json").write_text(json.dumps({key: note[key] for key in ("vectors", "content")}))
+    with open_index(folder, SPECS) as index:
+        assert not half_made.exists() and index.doc_ids == DOC_IDS
+
+
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path, vectors):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RagkitError, match="holds no index of ragkit; choose another"):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import multiprocessing
-from contextlib import contextmanager
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ import pytest
 
 import ragkit
 from ragkit.datasets.judging import Judgments, judging_pool, write_queries
+from tests.processes import full_after
 
 
 def run(query_id, *doc_ids):
@@ -152,18 +153,7 @@ def test_a_file_of_judgments_is_held_to_the_rules_of_others(line, message, judgm
         judgments.table()
 
 
-@contextmanager
-def full_after(size):
-    """Let no file become larger than so many bytes: a write is cut short there, as on a disk that fills."""
-    resource = pytest.importorskip("resource", reason="Windows limits no file's size")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
+@pytest.mark.skipif(os.name == "nt", reason="Windows limits no file's size")
 def test_on_a_full_disk_no_judgment_is_acknowledged_and_those_that_were_not_are_written_later(judgments):
     judgments.record("q", "a", 1)
     before = judgments.path.read_bytes()

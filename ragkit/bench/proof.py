@@ -14,14 +14,14 @@ TOP = 10
 
 
 @public("The bench cannot be run")
-def bench_proof(dataset: Dataset, rounds: int = 1) -> list[dict]:
+def bench_proof(dataset: Dataset) -> list[dict]:
     """Return for each pooling factor, bound and depth the share of queries whose first ten are proven.
 
     Documents are ranked by an upper bound of their MaxSim; a query is proven if the tenth best exact score among the
     first `depth` is no less than the bound of the next one. A query row's product with a row is at most its product
     with the mean of the row's group plus the group's radius ("radius": one more number a row, so an engine can compute
     it), and at most the cosine of the angle to the mean less the group's widest angle ("angle": tighter, no product).
-    rounds: is not used, since nothing is timed. Raises AssertionError if a bound is below what it bounds.
+    Raises AssertionError if a bound is below what it bounds.
     """
     encoder = load_encoder("colbert")
     documents = [_units(rows) for rows in encoder.stream(dataset.passages)]

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import pickle
-import resource
 import shutil
 import sqlite3
 from argparse import Namespace
@@ -34,7 +33,7 @@ from ragkit.files import write_text
 from ragkit.workshop.stick import fill_stick
 from ragkit.workshop.verify import problems
 from tests.faults.trials import CLEAR, SURVIVED, Room, Trial, ask, well_said
-from tests.processes import BATCH_BYTES, Ingest, Killed
+from tests.processes import BATCH_BYTES, Ingest, Killed, full_after
 from tests.windows import answers, found, windows
 
 NAMES = ["dense", "colbert", "bm25"]
@@ -328,7 +327,7 @@ def _judging_full(size: int, room: Room) -> str:
     """The disk is full, and has room again: what was refused is written then, with what follows."""
     with _in(room.scratch):
         judgments, acknowledged = Judgments("mine.jsonl"), 0
-        with _full_after(size):
+        with full_after(size):
             for i in range(LINES):
                 try:
                     judgments.record("q", f"d{i}", i % 3)
@@ -353,7 +352,7 @@ def _full(work: Callable[[Path], object], size: int, room: Room) -> str:
         if work is not _fill_import:
             _write_old()
         before = {name: path.read_bytes() for name, path in _files(room.scratch).items()}
-        with _full_after(size):
+        with full_after(size):
             outcome = ask(lambda: work(room.kit), lambda _: False)
         assert before == {name: path.read_bytes() for name, path in _files(room.scratch).items()}, "not as it was"
         assert before or not os.listdir(), "something is left"
@@ -379,17 +378,6 @@ def _fill_import(kit: Path) -> object:
 
 
 FILLED = {"--html": _fill_html, "--json": _fill_json, "--export": _fill_export, "import": _fill_import}
-
-
-@contextmanager
-def _full_after(size: int) -> Iterator[None]:
-    """Let no file become larger than so many bytes: a write is cut short there, and the next one fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # The surroundings of a trial

@@ -13,10 +13,9 @@ import random
 import socket
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from ragkit.files import write_sums
 from tests.faults import answers
 from tests.faults.answers import CONTROL, HTML, Write, endless, head, page, raw
 from tests.faults.trials import CLEAR, SURVIVED, Room, Trial, ask, command, well_said
+from tests.serving import Serving
 from tests.stub_server import Edit, Raw, StubServer
 
 KEY, PASSWORD = "k3y-of-the-server", "pa55-of-the-address"
@@ -608,11 +608,11 @@ def _examined(write: Write, room: Room) -> str:
 # Mirrors and archives
 
 
-class Files:
+class Files(Serving):
     """A server of files: `pages` are their bytes, or what writes their answer, by path; "*" is any other path."""
 
     def __init__(self, pages: dict[str, bytes | Write], context=None):
-        self.pages, self.seen, self.closing = pages, [], threading.Event()
+        self.pages, self.seen = pages, []
         files = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -633,21 +633,7 @@ class Files:
             def log_message(self, *_) -> None:
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._http.handle_error = lambda *_: None
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        if context:
-            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-
-    def __enter__(self) -> "Files":
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
+        super().__init__(Handler, context, quiet=True)
 
 
 def _own_data(room: Room, url: str) -> None:
