@@ -1,5 +1,6 @@
 """A collection into an index: killed and continued, streamed, planned."""
 
+import json
 import os
 import random
 import shutil
@@ -24,6 +25,7 @@ from ragkit.encoders.encoder import Encoder
 from ragkit.encoders.variants import vector_spec
 from ragkit.engines import disk
 from ragkit.engines.edge import EdgeIndex
+from ragkit.engines.folder import aside, open_segments
 from ragkit.engines.ingest import Plan, plan
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Sparse
 from tests.processes import BATCH_BYTES, TOKENS_PER_BATCH, Ingest, anonymous_growth, started
@@ -177,10 +179,95 @@ def test_an_index_continued_after_a_gap_answers_as_an_undisturbed_one(windows, w
 
 
 @pytest.mark.slow
+def test_vectors_that_a_kill_left_without_a_point_count_in_no_weight(windows, whole, tmp_path, monkeypatch):
+    """A flush writes the versions of points last, and Edge drops a point without one, but not its vectors."""
+    whole(PLAIN)
+    names, stored, upsert, before = ["dense", "bm25"], [], EdgeIndex._upsert, {}
+    monkeypatch.setattr(EdgeIndex, "batch_bytes", 20_000)
+    expected = answers(windows, names, tmp_path / "undisturbed")
+
+    def noted(self, points, vectors, doc_ids):
+        before.clear()  # what the flush of the last batch changes: nothing is optimized after it, which would mend this
+        before.update({path: path.read_bytes() for path in self.folder.glob("segments/*/mutable_id_tracker.versions")})
+        upsert(self, points, vectors, doc_ids)
+        stored.append(len(points))
+
+    def fail(self):
+        raise RagkitError("killed")
+
+    folder = tmp_path / "killed"
+    with monkeypatch.context() as patch, pytest.raises(RagkitError, match="killed"):
+        patch.setattr(EdgeIndex, "_upsert", noted)
+        patch.setattr(EdgeIndex, "_finish", fail)
+        build_index(windows, load_encoders(names), folder)
+    assert before and sum(stored) == len(windows.documents) and stored[-1] > 1
+    for path, content in before.items():
+        path.write_bytes(content)
+    note = json.loads((folder / "ragkit.json").read_text())
+    (folder / "ragkit.json").write_text(json.dumps({key: note[key] for key in ("vectors", "content")}))
+    assert answers(windows, names, folder) == expected  # by the index that was continued
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed_again", [False, True])
+def test_a_segment_that_a_kill_left_beside_the_one_made_of_it_is_deleted(
+    windows, whole, tmp_path, monkeypatch, killed_again
+):
+    whole(PLAIN)
+    names, optimize, upsert = ["dense", "bm25"], EdgeIndex._optimize, EdgeIndex._upsert
+    kept, after = tmp_path / "copies", []
+    monkeypatch.setattr(EdgeIndex, "batch_bytes", 20_000)
+    expected = answers(windows, names, tmp_path / "undisturbed")
+
+    def copied(self, shard):
+        shard.flush()
+        for segment in open_segments(self.folder):
+            shutil.copytree(segment, kept / segment.name)
+        optimize(self, shard)
+
+    def fail(self, points, vectors, doc_ids):
+        if len(after) == 2:
+            raise OSError("killed")
+        upsert(self, points, vectors, doc_ids)
+        after.extend([points] * kept.exists())
+
+    folder = tmp_path / "killed"
+    with monkeypatch.context() as patch, pytest.raises(RagkitError, match="killed"):
+        patch.setattr(EdgeIndex, "_optimize", copied)
+        patch.setattr(EdgeIndex, "_upsert", fail)
+        build_index(windows, load_encoders(names), folder)
+    (copy,) = kept.iterdir()
+    assert not (folder / "segments" / copy.name).exists()
+    for name, size in (("mappings", 13), ("versions", 8)):  # of the last flush before that: 95 of its 110 points
+        path = copy / f"mutable_id_tracker.{name}"
+        path.write_bytes(path.read_bytes()[: 95 * size])
+    note = json.loads((folder / "ragkit.json").read_text())
+    (folder / "ragkit.json").write_text(json.dumps({key: note[key] for key in ("vectors", "content")}))
+    # Or it was taken away to see what is lost without it, and that was killed, too.
+    place = folder / ("ragkit.aside" if killed_again else "segments")
+    shutil.copytree(copy, place / copy.name)
+    assert answers(windows, names, folder) == expected  # by the index that was continued
+    assert answers(windows, names, folder) == expected  # and opened again
+    assert not (folder / "segments" / copy.name).exists() and not (folder / "ragkit.aside").exists()
+
+
+def test_a_segment_that_is_taken_away_comes_back_unless_it_is_deleted(tmp_path):
+    segment = tmp_path / "segments" / "one"
+    segment.mkdir(parents=True)
+    with pytest.raises(KeyError), aside(segment):
+        assert not segment.exists()
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["segments"] and segment.exists()
+    with aside(segment) as delete:
+        delete()
+    assert not segment.exists() and not list((tmp_path / "temp_segments").iterdir())
+
+
+@pytest.mark.slow
 @unix
 def test_texts_encoded_before_a_kill_are_not_encoded_again(windows, tmp_path):
     names, texts, runs = ["dense", "colbert"], len(windows.documents), []
-    for kill in (3, 5):
+    for kill in (3, 8):  # steps; the second run opens the folder twice
         ingest = Ingest(windows, names, tmp_path / "killed")
         assert ingest.killed_at(kill)
         runs.append(ingest.count("encode"))

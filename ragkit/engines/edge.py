@@ -14,7 +14,19 @@ import qdrant_edge as qe
 from filelock import FileLock
 
 from ragkit.engines import disk, seal
-from ragkit.engines.folder import MARK, NOTE, clear, clear_half_made, locked, read_note, remove, usable, write_note
+from ragkit.engines.folder import (
+    MARK,
+    NOTE,
+    aside,
+    clear,
+    locked,
+    open_segments,
+    read_note,
+    remove,
+    tidy,
+    usable,
+    write_note,
+)
 from ragkit.engines.index import Index, Prefetch
 from ragkit.errors import RagkitError, shorten
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
@@ -119,19 +131,20 @@ class EdgeIndex(Index):
 
     def _load(self, note: dict) -> None:
         sealed = self._checked(note) if "files" in note else None
-        clear_half_made(self.folder)
+        tidy(self.folder)
         disk.require(disk.unwritten(self.folder), self.folder, "Opening the index fills that, so make room.")
         self._unseal()  # Edge writes some small files anew as it loads them
         with _told(f"{self.place} cannot be opened", _REPLACE):
             self._shard = shard = qe.EdgeShard.load(str(self.folder))
+            if sealed is None:  # whoever had it was killed
+                self._drop_copies()
+                shard = self._reopened()
             beyond = self._read(shard)
             if beyond:
                 # Points come in order, so these are what an interruption left behind a gap, in the segment that takes
                 # new ones: one that is closed is written whole.
                 shard.update(qe.UpdateOperation.delete_points([*beyond]))
-                shard.flush()
-                shard.close()  # until then, what was deleted counts in the weights of sparse vectors
-                self._shard = shard = qe.EdgeShard.load(str(self.folder))
+                shard = self._reopened()
                 beyond = self._read(shard)
             shard.flush()  # now, because the first one after loading writes small files anew, too
         if beyond or (sealed is not None and len(self.doc_ids) != note.get("documents")):
@@ -139,6 +152,33 @@ class EdgeIndex(Index):
         self.reopened = bool(self.doc_ids)
         if sealed is not None:
             self._seal(sealed)
+
+    def _reopened(self) -> qe.EdgeShard:
+        """Return the shard, closed and loaded again.
+
+        Until then what was deleted counts in the weights of sparse vectors, and so do vectors that an interruption left
+        without a point.
+        """
+        self._shard.flush()
+        self._shard.close()
+        self._shard = qe.EdgeShard.load(str(self.folder))
+        return self._shard
+
+    def _drop_copies(self) -> None:
+        """Delete a segment that Edge was killed beside another that it had made of it: its points count twice."""
+        points = self._shard.count(qe.CountRequest())
+        for segment in open_segments(self.folder):
+            if self._shard.info().points_count == points:
+                return
+            self._shard.close()
+            with aside(segment) as delete:
+                without = qe.EdgeShard.load(str(self.folder))
+                if without.count(qe.CountRequest()) == points:
+                    delete()
+                without.close()
+            self._shard = qe.EdgeShard.load(str(self.folder))
+        if self._shard.info().points_count != points:
+            raise RagkitError(f"{self.place} is damaged: documents are there twice. {_REPLACE}")
 
     def _checked(self, note: dict) -> seal.Seal:
         """Return what the note says that the files hold. Raises RagkitError if they do not."""

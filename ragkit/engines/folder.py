@@ -4,7 +4,8 @@ import json
 import os
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,13 +16,15 @@ from ragkit.files import saying, sweep_beside, write_text
 # ragkit's own names. The note says what an index was made for; the mark, that the folder need not outlive its user.
 NOTE, LOCK, MARK = "ragkit.json", "ragkit.lock", "ragkit.temporary"
 
+_ASIDE = "ragkit.aside"  # segments that are taken away for a moment
 # What Edge 0.9 and ragkit make in a folder, by its path in there; folders end with a slash.
 _MADE = re.compile(
     r"""
     ragkit\.(json|lock|temporary) | \.ragkit\.json-\w{8}\.ragkit/(ragkit\.json|lock)? | edge_config\.json
     | \.atomicwrite\w{6}/(tmpfile\.tmp)?
-    | segments/ | temp_segments/
-    | ( segments/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\w{6}\.deleted)?/ | temp_segments/segment_builder_\w{6}/ )
+    | segments/ | temp_segments/ | ragkit\.aside/
+    | ( (segments|ragkit\.aside)/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\w{6}\.deleted)?/
+      | temp_segments/segment_builder_\w{6}/ )
       ( [^/]+/ )* ( [^/]+\.(bin|dat|data|deleted|e2i|i2e|info|json|mappings|mmap|tmp|versions) )?
     """,
     re.VERBOSE,
@@ -86,13 +89,43 @@ def write_note(folder: Path, note: dict) -> None:
     write_text(folder / NOTE, json.dumps(note))
 
 
-def clear_half_made(folder: Path) -> None:
-    """Delete the segments that Edge was making when it was killed: it makes them anew, and leaves these for ever.
+def tidy(folder: Path) -> None:
+    """Delete the segments that Edge was making when it was killed, which it makes anew; put back what is set aside.
 
     Only whoever holds the folder's lock may.
     """
+    if (folder / _ASIDE).is_dir():
+        for path in (folder / _ASIDE).iterdir():
+            path.rename(folder / "segments" / path.name)
+        (folder / _ASIDE).rmdir()
     for path in (folder / "temp_segments").glob("*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def open_segments(folder: Path) -> list[Path]:
+    """Return the segments that take new points."""
+    return sorted(path.parent for path in folder.glob("segments/*/mutable_id_tracker.mappings"))
+
+
+@contextmanager
+def aside(segment: Path) -> Iterator[Callable[[], None]]:
+    """Take a closed index's segment away for the block; yield what deletes it for good, else it comes back.
+
+    Killed at any time, it is there or gone, but for `tidy`.
+    """
+    folder = segment.parent.parent
+    (folder / _ASIDE).mkdir(exist_ok=True)
+    place = folder / _ASIDE / segment.name
+    segment.rename(place)
+
+    def delete() -> None:
+        (folder / "temp_segments").mkdir(exist_ok=True)
+        place.rename(folder / "temp_segments" / "segment_builder_ragkit")
+
+    try:
+        yield delete
+    finally:
+        tidy(folder)
 
 
 def clear(folder: Path) -> None:
