@@ -15,8 +15,6 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 if "RAGKIT_MIRROR" not in os.environ and (ROOT.parent / "shared" / "data" / "beir").is_dir():
     os.environ["RAGKIT_MIRROR"] = str(ROOT.parent / "shared" / "data")
 
-# Lessons that read SciFact; unit tests that do are marked with @pytest.mark.scifact.
-SCIFACT_LESSONS = ("04_", "05_", "06_")
 # With several workers the longest files begin first, so that none is waited for at the end. The lesson that takes
 # longest also encodes SciFact; the other files that read it come last, when its vectors are in the cache.
 LONGEST = ("06_cost_of_tokens.ipynb", "test_ingest.py", "test_lab_browser.py", "test_systems.py")
@@ -25,9 +23,15 @@ collect_ignore_glob = ["notebooks/exercises/*"]
 NOT_IN_REACH = "SciFact is not in reach"
 
 
+@functools.cache
+def notebook_reads_scifact(path: Path) -> bool:
+    return 'load_beir(\\"scifact' in path.read_text("utf8")
+
+
 def reads_scifact(item) -> bool:
-    lesson = item.path.suffix == ".ipynb" and item.path.name.startswith(SCIFACT_LESSONS)
-    return lesson or item.get_closest_marker("scifact") is not None
+    """Whether a test needs SciFact: a notebook that loads it, or a unit test with @pytest.mark.scifact."""
+    notebook = item.path.suffix == ".ipynb" and notebook_reads_scifact(item.path)
+    return notebook or item.get_closest_marker("scifact") is not None
 
 
 @functools.cache

@@ -234,7 +234,7 @@ def import_(options: argparse.Namespace) -> int:
         notes = (*notes, f"{len(documents):,} passages; a document counts by its best one")
     write_dataset(documents, options.to)
     print(f"{count:,} documents in {options.to}", *(f"Note: {note}." for note in notes), sep="\n")
-    print("Next: queries and judgments, as in notebooks/07_your_own_data.ipynb.")
+    print("Next: queries and judgments, as in notebooks/08_your_own_data.ipynb.")
     return 0
 
 

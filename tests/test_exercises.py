@@ -35,8 +35,8 @@ RIGHT = {
     "06-a": (2191.2, r"2,191|2191"),
     "06-b": (1294, r"\b1294\b"),
     "06-c": (6, r"\b6\b"),
-    "07-a": (0.857, r"0\.85"),
-    "07-b": (["q40", "q28", "q25", "q34", "q23", "q01", "q33", "q02", "q03", "q05"], r"q\d\d"),
+    "08-a": (0.857, r"0\.85"),
+    "08-b": (["q40", "q28", "q25", "q34", "q23", "q01", "q33", "q02", "q03", "q05"], r"q\d\d"),
 }
 # Plausible wrong answers, each with what its feedback must speak of.
 WRONG = {
@@ -83,8 +83,8 @@ WRONG = {
     ],
     "06-b": [(18.246, "of the numbers themselves"), (10.109, "divided by 128"), (1060, "the other way")],
     "06-c": [(5, "1 of 40 queries lose"), (7, "a smaller depth"), (100, "20 films")],
-    "07-a": [(0.861, "every film judged"), (0.888, "is dense's"), (0.883, "first three of both")],
-    "07-b": [
+    "08-a": [(0.861, "every film judged"), (0.888, "is dense's"), (0.883, "first three of both")],
+    "08-b": [
         ([f"q{i:02}" for i in range(1, 11)], "colbert is not ahead"),
         (["q40", "q28", "q21", "q02", "q03", "q05", "q06", "q07", "q08", "q09"], "ahead, but p"),
         (["q40"] * 10, "Ten different queries"),

@@ -1,10 +1,10 @@
 """What a lesson must be, and that nbval would notice if it were not."""
 
+import configparser
 import json
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +12,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from conftest import notebook_reads_scifact
+from tests import reading
+
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-SCIFACT = ("04_", "05_", "06_")  # lessons that read it
-SHORT = {"00_check_setup.ipynb"}  # a check, not a lesson: fewer cells
+LESSONS = reading.LESSONS
+NOTEBOOKS = LESSONS + sorted((ROOT / "notebooks" / "appendix").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
 def code_cells(notebook):
@@ -33,7 +36,7 @@ def text_of(cell):
 
 
 def test_every_lesson_is_there():
-    assert [path.stem for path in NOTEBOOKS] == [
+    assert [path.stem for path in LESSONS] == [
         "00_check_setup",
         "01_movies",
         "02_maxsim_and_tokens",
@@ -41,7 +44,7 @@ def test_every_lesson_is_there():
         "04_compare_on_scifact",
         "05_is_it_real",
         "06_cost_of_tokens",
-        "07_your_own_data",
+        "08_your_own_data",
     ]
 
 
@@ -54,17 +57,46 @@ def test_it_was_executed_top_to_bottom(path):
             assert output.output_type != "error" and output.get("name") != "stderr"
 
 
-@each_notebook
-def test_it_is_a_lesson_in_small_steps(path):
-    notebook = nbformat.read(path, 4)
-    lengths = [len(cell.source.splitlines()) for cell in code_cells(notebook)]
-    assert max(lengths) <= 15 and statistics.median(lengths) <= 5
-    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
-    assert words <= 1500
-    assert len(notebook.cells) <= 40 and (path.name in SHORT or len(notebook.cells) >= 25)
+@each_lesson
+def test_it_reads_as_a_lesson_should(path, request):
+    if path.stem in reading.NOT_YET:
+        # Strict: a lesson that keeps to the limits, and is still on the list, is a failure.
+        request.applymarker(pytest.mark.xfail(strict=True, reason="not yet written anew"))
+    assert reading.too_much(path) == []
+    assert opening_and_closing(nbformat.read(path, 4)) == []
+
+
+def opening_and_closing(notebook):
+    """What a lesson's first and last cell lack."""
     first, last = notebook.cells[0].source, notebook.cells[-1].source
-    assert "minutes" in first and "rerequisites" in first and "ou will" in first
-    assert notebook.cells[-1].cell_type == "markdown" and "ummary" in last
+    text = "\n".join(cell.source for cell in notebook.cells[:-1] if cell.cell_type == "markdown")
+    wanted = {
+        "one question": "**The question:**" in first and "?" in first,
+        "time, prerequisites, aims": all(word in first for word in ("**Time:**", "**Prerequisites:**", "You will")),
+        "what to skip in a short workshop": "**In a hurry:**" in first,
+        "a link to the glossary": "glossary.md" in first,
+        "a recap": "## Recap" in last,
+        "three questions with folded answers": last.count("<details>") == last.count("</details>") == 3,
+        "predictions to click on": text.count("<details>") == text.count("</details>") >= 2,
+        "what comes next": "**Next:**" in last,
+    }
+    return [name for name, there in wanted.items() if not there]
+
+
+def test_what_is_too_much_is_told():
+    long = "One two three. " + "Word " * 40 + "0.123 and 0.456 and 0.789."
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(f"**Time:** 1 minutes\n\n| 0.1 | 0.2 |\n\n# 0.3 0.4\n\n{long}"),
+            nbformat.v4.new_code_cell("x = 0.5\n" * 13),
+        ]
+    )
+    found = reading.measure(notebook, machine_s=30)
+    assert found["numbers in one sentence"] == 3 and found["lines in one cell"] == found["lines of code"] == 13
+    assert found["words per sentence"] == pytest.approx((3 + 3 + 45) / 3)
+    assert found["decimals per 100 words"] == pytest.approx(100 * 3 / 51)
+    assert found["minutes"] == pytest.approx(55 / 200 + 13 / 25 + 0.5)
+    assert opening_and_closing(notebook)
 
 
 @each_notebook
@@ -93,6 +125,24 @@ def test_it_names_no_machine(path):
     assert not re.search(r"/home/|/root|/tmp|/work|[A-Z]:\\\\\\\\|\.venv|0x[0-9a-f]{6,}", stored)
 
 
+@each_notebook
+def test_no_sanitizer_hides_a_number(path):
+    # nbval compares what its sanitizers leave of an output: a number that they swallow could be anything.
+    rules = configparser.RawConfigParser()
+    rules.read(ROOT / "tests" / "nbval.cfg", "utf8")
+
+    def compared(text):
+        for rule in rules.values():
+            if "regex" in rule:
+                text = re.sub(rule["regex"], rule["replace"], text, flags=re.DOTALL)
+        return text
+
+    for cell in code_cells(nbformat.read(path, 4)):
+        text = text_of(cell)
+        numbers = re.findall(r"\d", re.sub(r"<Figure size [^>]*>", "", text))
+        assert re.findall(r"\d", compared(text)) == numbers
+
+
 def corrupted(path):
     """The notebook with one digit of one stored, compared number changed, and the number's cell."""
     notebook = nbformat.read(path, 4)
@@ -111,7 +161,7 @@ def corrupted(path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(p, id=p.stem, marks=[pytest.mark.scifact] if p.name.startswith(SCIFACT) else []) for p in NOTEBOOKS],
+    [pytest.param(p, id=p.stem, marks=[pytest.mark.scifact] if notebook_reads_scifact(p) else []) for p in NOTEBOOKS],
 )
 def test_a_corrupted_number_is_noticed(path, tmp_path):
     notebook, cell = corrupted(path)

@@ -18,7 +18,7 @@ _FACTOR = 2  # of pooling, exercise 06-a
 _TURBO8_BYTES = 132  # of a row of 128 numbers: one byte each, and four for its length
 _QUERY = "q01"
 
-_POOLED = 3  # of dense's first, judged in 07-a
+_POOLED = 3  # of dense's first, judged in 08-a
 
 
 def bytes_of_a_film(answer) -> str:
@@ -109,7 +109,7 @@ def _ndcg(name: str, pooled: tuple[str, ...] = ()) -> pd.Series:
 
 
 def left_out_of_the_pool(answer) -> str:
-    """07-a: colbert's mean nDCG@10 on the films if only dense's first three of each query were judged."""
+    """08-a: colbert's mean nDCG@10 on the films if only dense's first three of each query were judged."""
     value = answers.number(answer, "colbert's mean nDCG@10")
     true, dense = _ndcg("colbert", ("dense",)).mean(), _ndcg("dense", ("dense",)).mean()
     if abs(value - true) < 0.001:
@@ -126,7 +126,7 @@ def left_out_of_the_pool(answer) -> str:
 
 
 def chosen_queries(answer) -> str:
-    """07-b: ten of the 40 queries by which colbert beats dense with p < 0.05."""
+    """08-b: ten of the 40 queries by which colbert beats dense with p < 0.05."""
     what = "the ids of ten queries"
     chosen = sorted({answers.text(item, what).lower() for item in answers.items(answer, what, 10)})
     unknown = [query_id for query_id in chosen if query_id not in queries().index]
@@ -147,6 +147,6 @@ CHECKS = {
     "06-a": bytes_of_a_film,
     "06-b": score_by_signs,
     "06-c": depth_for_the_first,
-    "07-a": left_out_of_the_pool,
-    "07-b": chosen_queries,
+    "08-a": left_out_of_the_pool,
+    "08-b": chosen_queries,
 }
