@@ -60,6 +60,19 @@ def no_source_of_scifact() -> str:
 def pytest_configure(config):
     config.addinivalue_line("markers", "scifact: reads SciFact; skipped, loudly, where no source of it exists")
     config.addinivalue_line("markers", "slow: takes seconds; in make test, not in make check")
+    if hasattr(config, "workerinput"):
+        core_of_its_own(config.workerinput["workerid"])
+
+
+def core_of_its_own(worker: str) -> None:
+    """Keep a worker, gw0 or gw1, and the kernels and servers that it starts on one core, where the system can.
+
+    A model and an index have a thread a core each, which spin as they wait for one another: workers that share cores
+    spend most of their time on that.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
