@@ -119,9 +119,9 @@ mutants: $(VENV)/.extras
 	RAGKIT_DATA="$(CURDIR)/data" timeout 3600 $(BIN)/mutmut run $(ONLY) || [ $$? = 124 ]
 	$(BIN)/mutmut results
 
-# AREAS=kills,servers runs some; the table is written by a whole run alone.
+# AREAS=kills,servers runs some; the table keeps the others' rows.
 faults: $(READY)
-	$(BIN)/python -m tests.faults $(if $(AREAS),--only $(AREAS),--render)
+	$(BIN)/python -m tests.faults --render $(if $(AREAS),--only $(AREAS))
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --generate-hashes \

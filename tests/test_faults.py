@@ -1,8 +1,11 @@
 """The runner of `make faults` notices what a trial can come to."""
 
+import json
+
 import pytest
 
 from ragkit import RagkitError
+from tests.faults import __main__ as faults
 from tests.faults import running
 from tests.faults.trials import CLEAR, SURVIVED, WRONG, ask, command_said, well_said
 
@@ -42,3 +45,15 @@ def test_a_command_ends_with_0_or_with_2_and_a_word():
     for status, errors in ((1, "error: x"), (2, ""), (-7, ""), (2, "Traceback (most recent call last)\nerror: x")):
         with pytest.raises(AssertionError):
             command_said(status, errors)
+
+
+def test_areas_that_a_run_leaves_out_keep_their_rows_if_seed_and_versions_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(faults, "FOUND", tmp_path / "faults.json")
+    old = {"seed": 0, "date": "2026-01-01", "wrong": [{"area": "kills"}, {"area": "disks"}]}
+    old["rows"] = [{"area": "kills", "tried": 1}, {"area": "disks", "tried": 2}]
+    new = {"seed": 0, "date": "2026-01-02", "wrong": [], "rows": [{"area": "kills", "tried": 3}]}
+    assert faults._with_others(new) == new
+    faults.FOUND.write_text(json.dumps(old))
+    joined = {"wrong": [{"area": "disks"}], "rows": [{"area": "kills", "tried": 3}, {"area": "disks", "tried": 2}]}
+    assert faults._with_others(new) == new | joined
+    assert faults._with_others(new | {"seed": 1}) == new | {"seed": 1}
