@@ -49,6 +49,10 @@ def text(answer: Any, what: str) -> str:
 
     >>> text(" two  words ", "a query")
     'two words'
+    >>> text(3, "a query")
+    Traceback (most recent call last):
+        ...
+    ragkit.course.answers.NotYet: Expected a query, which is a text; got 3, an int.
     """
     if not isinstance(answer, str) or not answer.split():
         raise NotYet(f"Expected {what}, which is a text; got {_shown(answer)}.")
@@ -92,4 +96,5 @@ def _scalar(value: Any) -> Any:
 def _shown(answer: Any) -> str:
     given = repr(answer)
     short = given if len(given) <= 60 and "\n" not in given else "something"
-    return f"{short}, a {type(answer).__name__}"
+    kind = type(answer).__name__
+    return f"{short}, {'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
