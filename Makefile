@@ -31,7 +31,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras peers demo test check lab refresh exercises results bench sums lock lint mutants faults clean
+.PHONY: help setup extras peers demo test check lab refresh exercises results bench sums lock lint mutants faults dist lowest clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -48,6 +48,7 @@ help:
 	@echo "make mutants  small changes of the code that no test notices (an hour at most a call; docs/mutants.md)"
 	@echo "make faults   kills, damage, closed disks, broken servers; what came of each (40 minutes; docs/reliability.md)"
 	@echo "make lock     new versions    make lint     style, types, imports"
+	@echo "make dist     wheel and sdist in dist/       make lowest   the quick unit tests on the oldest versions allowed"
 
 setup: $(READY)
 
@@ -124,7 +125,7 @@ faults: $(READY)
 	$(BIN)/python -m tests.faults --render $(if $(AREAS),--only $(AREAS))
 
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra lab --group dev --universal --python-version 3.11 --upgrade --generate-hashes \
 		--no-header --no-annotate --output-file requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --group extras --constraint requirements.txt --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-extras.txt
@@ -133,5 +134,21 @@ lock: $(READY)
 			--python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --output-file $$lock || exit 1; \
 	done
 
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+
+# Whether the lower bounds in pyproject.toml are true; the tests' own tools are the newest. Needs a package index.
+# Which versions are pinned is another test's business.
+LOWEST := build/lowest
+LOWEST_PYTHON := $(LOWEST)/$(notdir $(BIN))/python
+
+lowest: $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST_PYTHON) --resolution lowest-direct -r pyproject.toml --extra lab --extra parquet
+	$(BIN)/uv pip install --quiet --python $(LOWEST_PYTHON) --group dev
+	$(LOWEST_PYTHON) -m pytest -q $(PARALLEL) -m "not slow and not online and not server" ragkit tests \
+		--deselect tests/test_project.py::test_what_runs_is_what_is_pinned
+
 clean:
-	rm -rf $(VENV) build mutants
+	rm -rf $(VENV) build dist mutants

@@ -180,7 +180,12 @@ def _parser() -> argparse.ArgumentParser:
         "none for no wheels; may be given several times",
     )
 
+    lessons = parsers.add_parser("lessons", help="a copy of the lessons to work in, without outputs")
+    lessons.add_argument("--to", type=_path, required=True, metavar="DIR", help="the folder to make; never overwritten")
+    lessons.set_defaults(command=commands.lessons)
+
     demo = parsers.add_parser("demo", help="the comparison on the movies and on SciFact, as one report")
+    demo.add_argument("--datasets", default="movies,scifact", metavar="D,D,…", help="default: movies,scifact")
     demo.add_argument("--html", type=_path, default=Path("build/report.html"), metavar="F")
     demo.set_defaults(command=commands.demo)
     return parser

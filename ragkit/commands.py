@@ -18,17 +18,22 @@ from ragkit.errors import RagkitError, shown
 from ragkit.files import write_text
 
 STDOUT = Path("-")  # of --json: standard output in place of a file
-DEMO_MOVIES = ("dense", "colbert", "dense+colbert", "tokens")
+DEMO_SYSTEMS = ("dense", "colbert", "dense+colbert", "tokens")  # the last one, of three times the size, on the movies
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Print what is installed and in reach; 1 if a lesson cannot run."""
-    from ragkit.workshop.doctor import can_run, examine
+    from ragkit.workshop.doctor import LAB, can_run, examine
 
     findings = examine()
     for finding in findings:
         print(f"{finding.status:<8} {finding.what:<40} {finding.detail}")
-    print("The lessons can run." if can_run(findings) else "Something is missing: see above.")
+    if not can_run(findings):
+        print("Something is missing: see above.")
+    elif any(finding.what in LAB and finding.status == "note" for finding in findings):
+        print("The kit can run; the lessons need Jupyter: see above.")
+    else:
+        print("The lessons can run.")
     if any(finding.status == "note" for finding in findings):
         print("A note says what is skipped, slower, or fetched on first use.")
     return 0 if can_run(findings) else 1
@@ -266,6 +271,16 @@ def _source_and_columns(source: str | None, groups: Sequence[Sequence[str]]) -> 
     return source, [column for group in columns for column in group]
 
 
+def lessons(options: argparse.Namespace) -> int:
+    """Make a working copy of the lessons, or say that there is one."""
+    from ragkit.course.lessons import copy_lessons
+
+    made = copy_lessons(options.to)
+    print(f"{'The lessons are in' if made else 'Left as it is, a copy of the lessons:'} {options.to}")
+    print(f"Next: jupyter lab {shlex.quote(str(options.to))}")
+    return 0
+
+
 def bench(options: argparse.Namespace) -> int:
     """Print a bench's table, and write it as JSON if asked."""
     from datetime import date
@@ -329,7 +344,8 @@ def demo(options: argparse.Namespace) -> int:
     from ragkit.evaluation.inspecting import corrected
 
     pairs = []
-    for name, systems in (("movies", DEMO_MOVIES), ("scifact", DEMO_MOVIES[:3])):
+    for name in options.datasets.split(","):
+        systems = DEMO_SYSTEMS if name == "movies" else DEMO_SYSTEMS[:3]
         print(f"Comparing {', '.join(systems)} on {name} …\n", flush=True)
         dataset = load_dataset(name)  # only now: the movies come along, SciFact may not be in reach
         inspection = _inspected(dataset, systems)

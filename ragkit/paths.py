@@ -1,4 +1,4 @@
-"""Where the kit finds its own data and a mirror, and keeps what it downloads or computes."""
+"""Where the kit finds its own data and lessons and a mirror, and keeps what it downloads or computes."""
 
 import functools
 import os
@@ -10,15 +10,40 @@ from ragkit.addresses import checked, is_address
 from ragkit.errors import RagkitError
 from ragkit.files import SUMS, expanded, read_sums, saying, sha256
 
-_RESTORE = "restore it with: git checkout -- data, or set RAGKIT_DATA to the data/ folder of a full checkout"
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def home() -> Path:
+    """Return the folder that data/ and notebooks/ lie in.
+
+    It is the checkout that ragkit is used from, or the installed package itself, into which a wheel puts both.
+    """
+    return _PACKAGE if packaged() else _PACKAGE.parent
+
+
+def packaged() -> bool:
+    """Return whether ragkit was installed from a wheel, with its data inside, and is not used from a checkout."""
+    return (_PACKAGE / "data").exists() or not (_PACKAGE.parent / "pyproject.toml").is_file()
 
 
 def data_dir() -> Path:
     """Return the folder with the movies, the manifests and the embedded models.
 
-    It is `data/` of the checkout that ragkit was installed from, or `RAGKIT_DATA`.
+    It is `data/` of the checkout or of the package, see `home`, or `RAGKIT_DATA`.
     """
-    return expanded(os.environ.get("RAGKIT_DATA") or Path(__file__).resolve().parent.parent / "data")
+    return expanded(os.environ.get("RAGKIT_DATA") or home() / "data")
+
+
+def restoring(what: str = "data") -> str:
+    """Return how files that come with the kit are had back: what, a folder of the checkout."""
+    if packaged():
+        return "python -m pip install --force-reinstall --no-deps ragkit"
+    return f"git checkout -- {what}"
+
+
+def _restore() -> str:
+    kit = "package" if packaged() else "checkout"
+    return f"restore it with: {restoring()}, or set RAGKIT_DATA to the data/ folder of a full {kit}"
 
 
 def shipped(name: str) -> Path:
@@ -30,7 +55,7 @@ def shipped(name: str) -> Path:
     'movies.jsonl'
     """
     folder = data_dir()
-    with saying(f"{folder / name} cannot be read", _RESTORE):
+    with saying(f"{folder / name} cannot be read", _restore()):
         status = (folder / name).stat()
         _check_shipped(folder, name, status.st_size, status.st_mtime_ns)
     return folder / name
@@ -41,14 +66,14 @@ def _check_shipped(folder: Path, name: str, *_: int) -> None:
     try:
         expected = read_sums(folder).get(name)
     except RagkitError as error:
-        raise RagkitError(f"{folder / SUMS} is damaged; {_RESTORE}.") from error
+        raise RagkitError(f"{folder / SUMS} is damaged; {_restore()}.") from error
     if expected is None:
-        raise RagkitError(f"{folder / SUMS} does not list {name}, so it is cut or out of date; {_RESTORE}.")
+        raise RagkitError(f"{folder / SUMS} does not list {name}, so it is cut or out of date; {_restore()}.")
     found = sha256(folder / name)
     if found != expected:
         raise RagkitError(
             f"{folder / name} is damaged or was edited: its SHA-256 is {found[:12]}…, {SUMS} says {expected[:12]}…; "
-            f"{_RESTORE}."
+            f"{_restore()}."
         )
 
 

@@ -112,7 +112,7 @@ def test_a_cache_that_cannot_be_made_is_a_line_and_no_end(tmp_path, monkeypatch)
 
 
 def test_the_movies_are_read(data):
-    assert line("movies").detail == f"20 documents, 40 queries, 800 judgments, checksums match: {data}"
+    assert line("movies").detail == f"20 documents, 40 queries, 800 judgments, checksums match: {data} (RAGKIT_DATA)"
 
 
 @pytest.mark.parametrize("name", ["movies.jsonl", "movies_queries.jsonl", "movies_qrels.tsv"])

@@ -24,7 +24,8 @@ def tracked():
 
 def test_the_lock_pins_what_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))
-    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    lab = project["project"]["optional-dependencies"]["lab"]
+    wanted = project["project"]["dependencies"] + lab + project["dependency-groups"]["dev"]
     pinned = set(re.findall(r"^([a-z0-9._-]+)==", LOCK, re.MULTILINE))
     for requirement in wanted:
         name = re.match(r"[A-Za-z0-9._-]+", requirement).group().lower().replace("_", "-")

@@ -1,4 +1,4 @@
-"""What the lessons' exercises are checked with."""
+"""What a learner works in and with: a copy of the lessons, and the checks of their exercises."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,12 @@ import lazy_loader
 if TYPE_CHECKING:
     from ragkit.course.checking import Feedback as Feedback
     from ragkit.course.checking import check as check
+    from ragkit.course.lessons import copy_lessons as copy_lessons
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "checking": ["Feedback", "check"],
+        "lessons": ["copy_lessons"],
     },
 )

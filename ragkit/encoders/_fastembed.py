@@ -49,7 +49,7 @@ def _describe(model: str, dim: int, description: str) -> DenseModelDescription:
 
 
 class _Embedded(ModelManagement):
-    """Loads an embedded model from the checkout, and any other model as FastEmbed does."""
+    """Loads an embedded model from the kit's own files, and any other model as FastEmbed does."""
 
     @classmethod
     def download_model(cls, model: Any, cache_dir: str, retries: int = 3, **kwargs: Any) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ragkit.errors import RagkitError
 from ragkit.files import SUMS, read_sums, sha256
-from ragkit.paths import data_dir, shipped
+from ragkit.paths import data_dir, restoring, shipped
 
 DENSE = "sentence-transformers/all-MiniLM-L6-v2"
 COLBERT = "ragkit/colbert-minilm-l6"
@@ -41,6 +41,6 @@ def model_folder(model: str) -> Path:
         if found != expected:
             raise RagkitError(
                 f"{root / name}: SHA-256 is {found}, SHA256SUMS says {expected}. "
-                "Restore it with: git checkout -- data/models"
+                f"Restore it with: {restoring('data/models')}"
             )
     return root / FOLDERS[model]

@@ -19,6 +19,7 @@ from ragkit.encoders import _fastembed, embedded
 from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
 from ragkit.errors import RagkitError, plain
 from ragkit.files import sha256
+from ragkit.paths import restoring
 
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
 # noise, and memory grows with it, so a small one.
@@ -46,7 +47,7 @@ def register_models() -> None:
 
     Adds `ragkit/colbert-minilm-l6` and `ragkit/all-minilm-l6-v2-tokens` to
     `LateInteractionTextEmbedding`, and lets `TextEmbedding` load
-    `sentence-transformers/all-MiniLM-L6-v2` from the checkout instead of a hub. Calling it twice
+    `sentence-transformers/all-MiniLM-L6-v2` from the kit's own files instead of a hub. Calling it twice
     changes nothing. Importing ragkit registers nothing.
 
     >>> register_models()
@@ -122,7 +123,7 @@ class Encoder(CachedEncoder):
             raise
         except Exception as error:
             advice = (
-                "It is part of the kit: restore its files with: git checkout -- data/models"
+                f"It is part of the kit: restore its files with: {restoring('data/models')}"
                 if self.name in embedded.FOLDERS
                 else "It is not one of the embedded models, so it is downloaded from its hub on first use: connect "
                 "once, or unset RAGKIT_DENSE_MODEL and RAGKIT_COLBERT_MODEL to use the embedded ones."

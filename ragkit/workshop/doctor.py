@@ -24,7 +24,7 @@ from ragkit.encoders.encoder import Encoder, find_model
 from ragkit.engines.disk import amount
 from ragkit.errors import RagkitError, shown
 from ragkit.files import beside, expanded
-from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder
+from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder, packaged
 from ragkit.vectors import VectorSpec
 
 PACKAGES = (
@@ -37,6 +37,7 @@ PACKAGES = (
     "ir-measures",
     "nbval",
 )
+LAB = ("jupyterlab", "nbval")  # what the extra of that name brings
 # Measured with `make demo` on SciFact's subset: room for the embeddings, the index and the models.
 NEED_DISK_GB, NEED_MEMORY_GB = 1.0, 2.0
 
@@ -46,7 +47,7 @@ class Finding:
     """One line of the doctor.
 
     status: "ok", "note" (a lesson is skipped, slower, or downloads something first) or "missing";
-    local: whether the line depends on this machine and not on the checkout alone.
+    local: whether the line depends on this machine and not on the kit alone.
     """
 
     status: str
@@ -76,7 +77,15 @@ def _software():
         try:
             yield Finding("ok", name, version(name))
         except PackageNotFoundError:
-            yield Finding("missing", name, "not installed; run: make setup")
+            yield _not_installed(name)
+
+
+def _not_installed(name: str) -> Finding:
+    if not packaged():
+        return Finding("missing", name, "not installed; run: make setup")
+    if name in LAB:  # a notebook elsewhere, such as Colab's, does without
+        return Finding("note", name, 'not installed; for the lessons: python -m pip install "ragkit[lab]"')
+    return Finding("missing", name, "not installed; run: python -m pip install --force-reinstall ragkit")
 
 
 def _models():
@@ -111,7 +120,8 @@ def _data():
     try:
         movies = load_movies()
         counts = f"{len(movies.documents)} documents, {len(movies.queries)} queries, {len(movies.qrels)} judgments"
-        yield Finding("ok", "movies", f"{counts}, checksums match: {data_dir()}")
+        whose = "RAGKIT_DATA" if os.environ.get("RAGKIT_DATA") else f"of the {'package' if packaged() else 'checkout'}"
+        yield Finding("ok", "movies", f"{counts}, checksums match: {data_dir()} ({whose})")
     except RagkitError as error:
         yield Finding("missing", "movies", str(error))
     try:

@@ -17,7 +17,7 @@ from ragkit.encoders.encoder import find_model
 from ragkit.encoders.variants import load_encoders
 from ragkit.errors import RagkitError, given
 from ragkit.files import SUMS, expanded, inside, read_sums, sha256, sweep_beside, whole, write_sums
-from ragkit.paths import data_dir, mirror_folder
+from ragkit.paths import home, mirror_folder
 from ragkit.workshop import wheels
 from ragkit.workshop.verify import unlisted
 
@@ -40,7 +40,7 @@ def fill_stick(
 
     to: the folder, or a USB stick. datasets: movies, BEIR's by name, or folders; docs: of each, as load_beir
     takes it, for the embeddings (the files come whole). models: FastEmbed's names, to be downloaded; the embedded
-    ones are part of the checkout. platforms: see wheels.Target.parse; none, no wheels. vectors: whose embeddings
+    ones are part of the kit. platforms: see wheels.Target.parse; none, no wheels. vectors: whose embeddings
     come along. lock: default, the checkout's requirements.txt. say: is told of each step.
 
     A file that the folder's SHA256SUMS vouches for is not fetched again, so that a call that was interrupted is
@@ -55,7 +55,7 @@ def fill_stick(
         raise RagkitError(
             f"RAGKIT_MIRROR is {to}, the folder to be filled, which would be filled from itself; unset it."
         )
-    lock = lock or data_dir().parent / "requirements.txt"
+    lock = lock or home() / "requirements.txt"
     pinned = [(target, wheels.pins(lock, target)) for target in targets]
     named = _names(datasets)
     for model in models:
@@ -79,7 +79,7 @@ def fill_stick(
 
 
 def _names(datasets: Iterable[str]) -> dict[str, str]:
-    """Return the folder under beir/ of each dataset, once; "" of the movies, which are part of the checkout."""
+    """Return the folder under beir/ of each dataset, once; "" of the movies, which are part of the kit."""
     found: dict[str, str] = {}
     taken: dict[str, tuple[str, str | Path]] = {}
     for source in datasets:
