@@ -364,6 +364,11 @@ def test_a_query_that_is_a_document_is_no_sign_of_wrong_judgments():
     assert not check.found
 
 
+def test_queries_that_share_no_word_with_any_document_are_inspected():
+    check = judgments(made(["A film.", "Rain."], ["weather"], [("q0", "d1", 1)]))
+    assert check.what == "bm25 finds nothing for any query" and not check.found
+
+
 def test_a_dataset_without_judgments_is_inspected(movies):
     inspection = ragkit.inspect(replace(movies, qrels=movies.qrels.head(0)), ["bm25"])
     assert inspection["judgments"].what == "nothing is judged yet" and inspection.findings == ()

@@ -122,14 +122,15 @@ def test_it_is_used_from_an_empty_folder(installed):
 
 @pytest.mark.slow
 def test_its_check_and_its_explorer_answer(installed):
-    code = 'import ragkit; print(ragkit.check("02-a", [0])); films = ragkit.load_movies().documents["text"];'
-    code += 'print(len(ragkit.explore("a samurai", list(films[:2]))._repr_html_()) > 10_000)'
+    code = 'import ragkit; print(ragkit.check("02-a", [0])); encoder = ragkit.load_encoder("colbert");'
+    code += 'print(len(ragkit.explore(encoder, "a samurai", ["Kagemusha", "Rain"])._repr_html_()) > 10_000)'
     assert installed.run("python", "-c", code).splitlines() == [
         "Not yet. b with 1 more row reaches 1.766; a has 1.970.",
         "True",
     ]
 
 
+@pytest.mark.slow
 def test_what_is_lost_is_had_back_as_it_came(installed):
     told = installed.run("python", "-c", "from ragkit.paths import restoring; print(restoring('data/models'))")
     assert told.strip() == "python -m pip install --force-reinstall --no-deps ragkit"

@@ -134,7 +134,8 @@ def _run(dataset: Dataset, vectors: str) -> pd.DataFrame:
     texts = dict(zip(dataset.document_ids, map(plain, dataset.passages), strict=True))
     asked = dict(zip(dataset.queries["query_id"], map(plain, dataset.queries["text"]), strict=True))
     pairs = zip(found["query_id"], found["doc_id"], strict=True)
-    found = found[[texts[doc_id] != asked[query_id] for query_id, doc_id in pairs]]
+    others = pd.Series([texts[doc_id] != asked[query_id] for query_id, doc_id in pairs], found.index, dtype=bool)
+    found = found[others]
     return found.assign(rank=found.groupby("query_id").cumcount() + 1)
 
 
