@@ -2,6 +2,8 @@
 
 import functools
 import os
+import tomllib
+from importlib.metadata import metadata
 from pathlib import Path
 
 import platformdirs
@@ -24,6 +26,14 @@ def home() -> Path:
 def packaged() -> bool:
     """Return whether ragkit was installed from a wheel, with its data inside, and is not used from a checkout."""
     return (_PACKAGE / "data").exists() or not (_PACKAGE.parent / "pyproject.toml").is_file()
+
+
+def repository() -> str:
+    """Return the public address of the kit's repository, as pyproject.toml has it."""
+    if packaged():
+        urls = metadata("ragkit").get_all("Project-URL") or []
+        return dict(text.split(", ", 1) for text in urls)["Repository"]
+    return tomllib.loads((home() / "pyproject.toml").read_text("utf8"))["project"]["urls"]["Repository"]
 
 
 def data_dir() -> Path:

@@ -14,7 +14,7 @@ import pytest
 
 import ragkit
 from ragkit import RagkitError
-from ragkit.course.lessons import copy_lessons
+from ragkit.course.lessons import absolute, copy_lessons
 from ragkit.paths import home, restoring
 from tests.environments import Environment, closure
 
@@ -163,7 +163,7 @@ def test_a_copy_of_the_lessons_has_no_outputs_and_is_made_once(tmp_path):
     assert copies.keys() == {name for name in names if ".ipynb_checkpoints" not in name} and LESSON in copies
     for name, path in copies.items():
         book, original = nbformat.read(path, 4), nbformat.read(ROOT / "notebooks" / name, 4)
-        assert [cell.source for cell in book.cells] == [cell.source for cell in original.cells]
+        assert [cell.source for cell in book.cells] == [absolute(cell.source, name) for cell in original.cells]
         if not name.startswith("solutions/"):
             assert not any(cell.get("outputs") or cell.get("execution_count") for cell in book.cells)
     copies[LESSON].write_text("mine", "utf8")

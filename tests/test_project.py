@@ -50,7 +50,7 @@ def test_every_pin_has_the_checksums_of_its_files(name):
 def test_what_makes_the_lock_and_what_installs_it_ask_for_checksums():
     made = (ROOT / "Makefile").read_text("utf8")
     assert made.count("uv pip compile") == made.count("--generate-hashes") == 3
-    installs = [line for line in made.splitlines() if re.search(r"pip install .*-r ", line)]
+    installs = [line for line in made.splitlines() if re.search(r"pip install .*-r (requirements|\$\$lock)", line)]
     assert len(installs) == 3 and all("--require-hashes" in line for line in installs)
 
 

@@ -1,14 +1,16 @@
 """A copy of the lessons to work in."""
 
 import json
+import posixpath
+import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ragkit.boundary import public
 from ragkit.errors import RagkitError
 from ragkit.files import expanded, whole_folder, write_text
-from ragkit.paths import home, restoring
+from ragkit.paths import home, repository, restoring
 
 RUN = "solutions"  # keep their outputs: they are there to be read
 
@@ -39,7 +41,9 @@ def copy_lessons(to: str | Path) -> bool:
     with whole_folder(to) as stage:
         for name in names:
             if name.endswith(".ipynb") and not name.startswith(f"{RUN}/"):
-                write_text(stage / name, without_outputs((source / name).read_text("utf8")))
+                write_text(stage / name, without_outputs(absolute((source / name).read_text("utf8"), name)))
+            elif name.endswith((".ipynb", ".md")):
+                write_text(stage / name, absolute((source / name).read_text("utf8"), name))
             else:
                 (stage / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / name, stage / name)
@@ -52,6 +56,21 @@ def _names(source: Path) -> Iterator[str]:
         name = path.relative_to(source)
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
             yield name.as_posix()
+
+
+def absolute(text: str, name: str) -> str:
+    """Return the text of notebooks/NAME with links out of that folder as addresses in the public repository.
+
+    >>> absolute("[a guide](../docs/workshop.md), [lesson 01](01_movies.ipynb)", "00.ipynb").replace(repository(), "…")
+    '[a guide](…/blob/main/docs/workshop.md), [lesson 01](01_movies.ipynb)'
+    """
+    here = PurePosixPath("notebooks", name).parent
+
+    def lead(link: re.Match) -> str:
+        target = posixpath.normpath(here / link[1])
+        return link[0] if target.startswith("notebooks") else f"]({repository()}/blob/main/{target}"
+
+    return re.sub(r"\]\((\.\./[^)#\s]*)", lead, text)
 
 
 def without_outputs(text: str) -> str:
