@@ -28,6 +28,8 @@ DATASETS = {
     "scifact-full": partial(load_beir, "scifact", docs="all"),
     "cranfield": partial(load_beir, "cranfield"),
 }
+CARDS = sorted((DOCS.parent / "data" / "models").glob("*/README.md"))  # of the embedded models
+CARD_DATASETS = {"scifact-full": "SciFact", "cranfield": "Cranfield", "movies": "the 20 movies"}
 IN_README = ("dense", "colbert", "dense→colbert", "tokens", "dense→tokens", "bm25", "hybrid")
 
 # Where others' BM25 differs from ours: the settings that drift() runs.
@@ -154,6 +156,26 @@ def readme(text: str) -> str:
     return text
 
 
+def card(text: str) -> str:
+    """Return a model card with, between its marks, what its system scores beside the dense model's."""
+
+    def render(mark: re.Match) -> str:
+        rows = []
+        for name, title in CARD_DATASETS.items():
+            result = _read(f"{name}.json")
+            of = {system["system"]: system["evidence"]["nDCG@10"] for system in result["systems"]}
+            row = [title, f"{result['documents']:,}", result["queries"]]
+            for e in (of[mark[2]], of["dense"]):
+                row.append(f"{e['mean']:.3f} ({e['low']:.3f} to {e['high']:.3f})")
+            e = of[mark[2]]
+            interval = f"{tables.signed(e['difference_low'])} to {tables.signed(e['difference_high'])}"
+            rows.append((*row, f"{tables.signed(e['difference'])} ({interval})"))
+        head = ("collection", "documents", "queries", f"nDCG@10 of `{mark[2]}`", "of `dense`", "difference")
+        return f"{mark[1]}\n{_rows(head, rows)}\n{mark[3]}"
+
+    return re.sub(r"(<!-- card:(\S+) -->).*?(<!-- /card -->)", render, text, flags=re.DOTALL)
+
+
 def ledger() -> str:
     """Return docs/results.md: every system on every collection, and beside the published figures."""
     parts = [LEDGER_HEAD]
@@ -262,6 +284,8 @@ def main() -> None:
     (DOCS / "results.md").write_text(ledger(), "utf8")
     path = DOCS.parent / "README.md"
     path.write_text(readme(path.read_text("utf8")), "utf8")
+    for path in CARDS:
+        path.write_text(card(path.read_text("utf8")), "utf8")
 
 
 if __name__ == "__main__":
