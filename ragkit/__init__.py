@@ -13,6 +13,7 @@ from ragkit.maxsim import maxsim as maxsim
 
 if TYPE_CHECKING:
     from ragkit.course.checking import check as check
+    from ragkit.course.playground import playground as playground
     from ragkit.datasets.dataset import Dataset as Dataset
     from ragkit.datasets.dataset import load_beir as load_beir
     from ragkit.datasets.dataset import load_dataset as load_dataset
@@ -50,6 +51,7 @@ __getattr__, _, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "course.checking": ["check"],
+        "course.playground": ["playground"],
         "datasets.dataset": ["Dataset", "load_beir", "load_dataset", "load_movies"],
         "datasets.importing": ["import_dataset", "load_unjudged"],
         "datasets.judging": ["Judgments", "judging_pool", "write_queries"],

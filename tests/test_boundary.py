@@ -25,7 +25,15 @@ OF_THEIR_OWN = {
     *("Index.search", "Index.fuse", "maxsim", "pool_tokens"),
     # They compute from what their object holds, which was looked at when it was made.
     *("Comparison.evidence", "Comparison.table", "Comparison.to_dict", "Comparison.values", "Inspection.to_dict"),
-    *("Storage.bytes_per_row", "System.of_each_side", "Judge.back", "Judge.widget", "ServerOptions.from_environment"),
+    *(
+        "Storage.bytes_per_row",
+        "System.of_each_side",
+        "Judge.back",
+        "Judge.widget",
+        "Playground.close",
+        "Playground.widget",
+        "ServerOptions.from_environment",
+    ),
     # Called by encode_documents and its kin, which have one; those that yield cannot.
     *("CachedEncoder.stream", "CachedEncoder.query_from", "Bm25Encoder.stream", "Bm25Encoder.prepare"),
     *("CachedEncoder.document_from", "MuveraEncoder.document_from", "TokenPooledEncoder.document_from"),

@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = ("01_movies.ipynb", "02_maxsim_and_tokens.ipynb")
+PLAYGROUND = "ragkit.playground(ragkit.load_movies(), query='A movie for kids with fantasy elements and wonders')"
 BUILD = ROOT / "build"
 # Milliseconds: no test asserts a time, and a busy machine needs ten times what a quiet one does.
 START, RUN = 60_000, 100_000
@@ -40,6 +41,9 @@ def lab(browser, tmp_path_factory):
             if cell.cell_type == "code":  # what is seen later was computed here
                 cell.outputs, cell.execution_count = [], None
         nbformat.write(notebook, home / "lessons" / name)
+    cells = [nbformat.v4.new_code_cell("import ragkit"), nbformat.v4.new_code_cell(PLAYGROUND)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "lessons" / "playground.ipynb")
     for name, values in SETTINGS.items():
         file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -147,3 +151,17 @@ def test_the_second_lesson_shows_its_figures_and_an_explorer_that_answers(open_l
     said = frame.get_by_role("status").inner_text()
     assert "0.574" in said and "0.145" in said  # as the lesson's table has it
     picture(page, "lab_explorer")
+
+
+def test_a_query_is_typed_a_depth_moved_and_a_result_clicked_in_the_playground(open_lesson):
+    page = open_lesson("playground.ipynb")
+    page.get_by_role("tab", name="File Browser").click()
+    columns = page.locator(".jp-OutputArea-output .widget-hbox .widget-vbox")
+    first = columns.nth(2).locator("button").first  # of dense→colbert
+    assert columns.count() == 3 and first.inner_text() == "1 Snow White and the Seven Dwar… (2)"
+
+    field = page.locator(".widget-text input")
+    field.fill("a pirate ship")
+    field.press("Enter")
+    columns.nth(2).locator("button", has_text="Stone Town").or_(first).first.wait_for()
+    page.wait_for_function("(was) => !document.querySelector('.jp-OutputArea-output').innerText.includes(was)", arg="x")
