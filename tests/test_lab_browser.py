@@ -156,12 +156,26 @@ def test_the_second_lesson_shows_its_figures_and_an_explorer_that_answers(open_l
 def test_a_query_is_typed_a_depth_moved_and_a_result_clicked_in_the_playground(open_lesson):
     page = open_lesson("playground.ipynb")
     page.get_by_role("tab", name="File Browser").click()
-    columns = page.locator(".jp-OutputArea-output .widget-hbox .widget-vbox")
-    first = columns.nth(2).locator("button").first  # of dense→colbert
-    assert columns.count() == 3 and first.inner_text() == "1 Snow White and the Seven Dwar… (2)"
+    columns = page.locator(".jp-OutputArea-output .widget-hbox > .widget-vbox")
+    reranked = columns.nth(2).locator("button")
+    reranked.nth(0).get_by_text("1 Snow White and the Seven Dwar… (2)").wait_for()
+    assert columns.count() == 3 and reranked.count() == 5
 
     field = page.locator(".widget-text input")
-    field.fill("a pirate ship")
+    field.fill("a man fights against robots and machines")
     field.press("Enter")
-    columns.nth(2).locator("button", has_text="Stone Town").or_(first).first.wait_for()
-    page.wait_for_function("(was) => !document.querySelector('.jp-OutputArea-output').innerText.includes(was)", arg="x")
+    reranked.nth(0).get_by_text("1 Edge of Tomorrow (2)").wait_for()
+    reranked.nth(3).get_by_text("4 The Dirty Dozen (10)").wait_for()
+
+    page.locator(".noUi-handle").press("ArrowLeft")  # to depth 5, which the tenth of dense does not reach
+    page.get_by_text("reorders the first 5 of dense").wait_for()
+    reranked.nth(3).get_by_text("▲1").wait_for()
+    assert not any("Dirty Dozen" in text for text in reranked.all_inner_texts())
+
+    columns.nth(1).locator("button").nth(0).click()
+    frame = page.frame_locator("iframe.ragkit-explorer")
+    token = frame.locator(".query .t", has_text="fights")
+    token.hover()
+    assert frame.locator(".document .t.best").count() == 1
+    assert page.get_by_text("The score of colbert is this sum").is_visible()
+    picture(page, "lab_playground")

@@ -95,7 +95,7 @@ def test_what_cannot_be_asked_or_explained_is_refused_and_changes_nothing(panel,
 
 
 def parts(panel):
-    field, slider, row, said, below = panel.widget().children
+    field, slider, row, said, below, _ = panel.widget().children
     columns = {name: column.children[1:] for name, column in zip(panel.systems, row.children, strict=True)}
     return field, slider, columns, said, below
 

@@ -172,7 +172,7 @@ class Playground:
         """Return the ipywidgets box: the query, the depth, a column of buttons a system, and the tokens below."""
         import ipywidgets
 
-        wide = {"width": "100%"}
+        wide = {"width": "auto", "margin": "2px 8px 2px 2px"}
         field = ipywidgets.Text(self.query, description="query", continuous_update=False, layout=wide)
         depths = sorted({*DEPTHS, self.depth})
         depths = [d for d in depths if d < len(self._texts)] + [d for d in depths if d >= len(self._texts)][:1]
@@ -213,7 +213,7 @@ class Playground:
 
         for name, buttons in columns.items():
             for rank, button in enumerate(buttons, 1):
-                button.layout.width, button.style.text_align = "auto", "left"
+                button.layout.width = "auto"
                 button.on_click(lambda _, name=name, rank=rank: show(name, rank))
         field.observe(changed, "value")
         slider.observe(changed, "value")
@@ -223,7 +223,10 @@ class Playground:
             for name in columns
         }
         shown = [ipywidgets.VBox([heads[n], *columns[n]], layout={"flex": "1 1 0", "min_width": "0"}) for n in columns]
-        return ipywidgets.VBox([field, slider, ipywidgets.HBox(shown, layout=wide), said, below])
+        style = ipywidgets.HTML("<style>.ragkit-playground button { text-align: left }</style>")
+        box = ipywidgets.VBox([field, slider, ipywidgets.HBox(shown, layout=wide), said, below, style])
+        box.add_class("ragkit-playground")
+        return box
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         try:
