@@ -31,7 +31,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras peers demo test check lab refresh exercises results bench sums lock lint mutants faults dist lowest clean
+.PHONY: help setup extras peers demo test check lab refresh exercises results bench sums lock lint mutants faults dist lowest colab clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -48,6 +48,7 @@ help:
 	@echo "make mutants  small changes of the code that no test notices (an hour at most a call; docs/mutants.md)"
 	@echo "make faults   kills, damage, closed disks, broken servers; what came of each (40 minutes; docs/reliability.md)"
 	@echo "make lock     new versions    make lint     style, types, imports"
+	@echo "make colab    the lessons for Colab in build/colab, and the badges in docs/one-click.md"
 	@echo "make dist     wheel and sdist in dist/       make lowest   the quick unit tests on the oldest versions allowed"
 
 setup: $(READY)
@@ -110,6 +111,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
+	$(BIN)/mypy --platform darwin
 
 # After a change in data/: what the kit checks it by.
 sums: $(READY)
@@ -134,6 +137,10 @@ lock: $(READY)
 			--python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --output-file $$lock || exit 1; \
 	done
 
+# Copies of the lessons for Colab in build/colab, and the badges of docs/one-click.md.
+colab: $(READY)
+	$(BIN)/python docs/make_colab.py
+
 dist: $(READY)
 	rm -rf dist
 	$(BIN)/python -m hatchling build -d dist
@@ -144,7 +151,7 @@ LOWEST := build/lowest
 LOWEST_PYTHON := $(LOWEST)/$(notdir $(BIN))/python
 
 lowest: $(READY)
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST_PYTHON) --resolution lowest-direct -r pyproject.toml --extra lab --extra parquet
 	$(BIN)/uv pip install --quiet --python $(LOWEST_PYTHON) --group dev
 	$(LOWEST_PYTHON) -m pytest -q $(PARALLEL) -m "not slow and not online and not server" ragkit tests \

@@ -229,7 +229,8 @@ def _takes_characters(path: Path) -> bool:
 def _unwaiting(path: str, flags: int) -> int:
     """Open a file, but do not wait for somebody who reads from a pipe."""
     handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    os.set_blocking(handle, True)
+    if sys.platform != "win32":  # where there is no O_NONBLOCK, either
+        os.set_blocking(handle, True)
     return handle
 
 

@@ -17,14 +17,18 @@ LEADING_BACK = ("PYTHONPATH", "PYTHONHOME", "RAGKIT_DATA", "RAGKIT_MIRROR", "VIR
 
 
 class Environment:
-    """An environment of its own, with a folder to work in that is empty at first."""
+    """An environment of its own, with a folder to work in, which is made if it is not there.
 
-    def __init__(self, folder: Path):
-        venv.create(folder / "venv", with_pip=False, symlinks=os.name != "nt")
-        paths = sysconfig.get_paths("venv", {"base": str(folder / "venv"), "platbase": str(folder / "venv")})
+    place: of the environment, if it is not beside that folder.
+    """
+
+    def __init__(self, folder: Path, place: Path | None = None, with_pip: bool = False):
+        place = place or folder / "venv"
+        venv.create(place, with_pip=with_pip, symlinks=os.name != "nt")
+        paths = sysconfig.get_paths("venv", {"base": str(place), "platbase": str(place)})
         self.bin, self.site, self.work = Path(paths["scripts"]), Path(paths["purelib"]), folder / "work"
         self.python = self.bin / Path(sys.executable).name
-        self.work.mkdir()
+        self.work.mkdir(exist_ok=True)
         own = {"RAGKIT_CACHE": str(folder / "cache"), "TQDM_DISABLE": "1", "PYTHONUTF8": "1"}
         self.environ = {name: value for name, value in os.environ.items() if name not in LEADING_BACK} | own
         self.environ["PATH"] = os.pathsep.join([str(self.bin), self.environ["PATH"]])
@@ -35,7 +39,10 @@ class Environment:
         subprocess.run([*command, str(self.python), str(wheel)], check=True)
 
     def link(self, names: Iterable[str]) -> None:
-        """Link distributions of the running environment, and nothing else that is there."""
+        """Link distributions of the running environment, and nothing else that is there.
+
+        Never one that the environment may replace, such as pip: what is deleted through a link is gone.
+        """
         for name in names:
             found = distribution(name)
             for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:

@@ -251,7 +251,7 @@ def _watched(said, work: Callable[..., Iterator[None]], arguments: tuple) -> Non
 
 
 def _anonymous() -> float:
-    return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) / 1024
+    return int(Path("/proc/self/status").read_text(encoding="utf8").split("RssAnon:")[1].split()[0]) / 1024
 
 
 def _in_cache(cache: str, work: Callable, arguments: tuple) -> None:

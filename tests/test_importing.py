@@ -320,7 +320,7 @@ def test_a_file_name_that_is_not_utf8_is_called_so(tmp_path):
     (tmp_path / "notes").mkdir()
     odd = os.fsencode(tmp_path / "notes") + b"/caf\xe9.txt"
     try:
-        with open(odd, "w") as file:
+        with open(odd, "w", encoding="utf8") as file:
             file.write("x")
     except OSError:
         pytest.skip("this file system has no such names")

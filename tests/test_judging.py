@@ -178,7 +178,7 @@ def test_a_device_is_no_file_of_judgments():
 @pytest.mark.parametrize("grade", ["99", "-1", "1.9", "Infinity", "NaN", "1e30", "1" + "0" * 30, "true", '"1"', "null"])
 def test_a_grade_that_was_edited_by_hand_is_refused_with_its_line(grade, judgments):
     judgments.record("q", "a", 1)
-    with open(judgments.path, "a") as file:
+    with open(judgments.path, "a", encoding="utf8") as file:
         file.write(f'{{"query_id": "q", "doc_id": "b", "relevance": {grade}}}\n')
     with pytest.raises(ragkit.RagkitError, match="line 2: the relevance is .* expected 0 .no answer"):
         judgments.table()

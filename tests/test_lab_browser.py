@@ -57,7 +57,7 @@ def lab(browser, tmp_path_factory):
     command += [f"--ServerApp.root_dir={home / 'lessons'}"]
     own = {f"JUPYTER{n}_DIR": str(home / n) for n in ("_CONFIG", "_RUNTIME", "LAB_WORKSPACES")}
     own |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "IPYTHONDIR": str(home / "ipython")}
-    with open(home / "log", "w") as log:
+    with open(home / "log", "w", encoding="utf8") as log:
         server = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield wait_for(server, f"http://127.0.0.1:{port}", token, home / "log"), token

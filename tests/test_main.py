@@ -83,6 +83,6 @@ def test_a_command_does_its_work_with_closed_streams(closed, tmp_path):
 def test_a_full_disk_behind_standard_output_is_one_line(tmp_path):
     (tmp_path / "rows.csv").write_text("a\nyes\n")
     command = [sys.executable, "-m", "ragkit", "import", "rows.csv", "--text", "a", "--to", "made"]
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf8") as full:
         done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2 and done.stderr.startswith("ragkit: error: ") and done.stderr.count("\n") == 1

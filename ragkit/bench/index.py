@@ -1,7 +1,6 @@
 """What an index costs: time, memory and bytes of each way to keep ColBERT's vectors, beside local mode."""
 
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -111,7 +110,7 @@ def _index(dataset: Dataset, name: str, where: str | None, searched: bool) -> di
 
 def _peak() -> int:
     """Return the most bytes that this process has had resident."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         import psutil
 
         return psutil.Process().memory_info().peak_wset

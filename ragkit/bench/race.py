@@ -53,7 +53,9 @@ def machine() -> dict[str, str | int]:
     processor = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        lines = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        lines = [
+            line.partition(":")[2].strip() for line in cpuinfo.read_text("utf8").splitlines() if "model name" in line
+        ]
         processor = lines[0] if lines else processor
     packages = ("fastembed", "qdrant-client", "qdrant-edge-py", "onnxruntime", "numpy")
     return {

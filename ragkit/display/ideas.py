@@ -38,7 +38,7 @@ def three_ways() -> tuple[Axes, Axes, Axes]:
             rows = [middle] if system == "dense" else places
             for x in rows:
                 _vector(ax, x, 4.6, colour(system))
-    _meet(dense, [(np.mean(_QUERY), np.mean(_DOCUMENT))], "one cosine", colour("dense"))
+    _meet(dense, [(float(np.mean(_QUERY)), float(np.mean(_DOCUMENT)))], "one cosine", colour("dense"))
     _meet(
         late,
         [(_QUERY[i], _DOCUMENT[j]) for i, j in enumerate(_BEST)],

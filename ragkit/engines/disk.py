@@ -57,7 +57,7 @@ def _reserved(files: int, folder: Path | None) -> int:
 def taken(folder: Path) -> int:
     """Return the bytes that a folder's files take on disk; Edge makes them larger than that, where it may."""
     stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
-    return sum(stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size for stat in stats)
+    return sum(512 * getattr(stat, "st_blocks", -(-stat.st_size // 512)) for stat in stats)
 
 
 def unwritten(folder: Path) -> int:
@@ -69,7 +69,7 @@ def unwritten(folder: Path) -> int:
         return 0
     paths = [path for path in folder.rglob("*") if path.is_file() and "payload_storage" not in path.parts]
     stats = [path.stat() for path in paths]
-    return sum(max(0, stat.st_size - stat.st_blocks * 512) for stat in stats if hasattr(stat, "st_blocks"))
+    return sum(max(0, stat.st_size - 512 * getattr(stat, "st_blocks", stat.st_size)) for stat in stats)
 
 
 def keeps_holes(folder: Path) -> bool | None:

@@ -254,7 +254,7 @@ def _prepare(work: str, kit: Path) -> None:
 def _write_old() -> None:
     for name in OUTPUTS:
         Path(name).parent.mkdir(exist_ok=True)
-        Path(name).write_text(OLD)
+        Path(name).write_text(OLD, encoding="utf8")
 
 
 def _whole() -> None:

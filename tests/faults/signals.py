@@ -221,7 +221,7 @@ def _closed(name: str, what: str, room: Room) -> str:
     if isinstance(end, int):
         streams["preexec_fn"] = lambda: [os.close(i) for i in ((0, 1, 2) if end == 0 else (end,))]
     elif end == "/dev/full":
-        streams["stdout"] = open(end, "w")  # noqa: SIM115
+        streams["stdout"] = open(end, "w", encoding="utf8")  # noqa: SIM115
     else:
         reading, writing = os.pipe()
         os.close(reading)
