@@ -24,7 +24,7 @@ def dense():
 
 
 def table(rows, value):
-    return pd.DataFrame(rows, columns=["query_id", "doc_id", value])
+    return pd.DataFrame(rows, columns=["query_id", "doc_id", value], dtype=object).infer_objects()
 
 
 def shuffled(rng, queries=20, documents=120):

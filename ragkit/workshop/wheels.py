@@ -205,7 +205,7 @@ def _download(wanted: Pins, target: Target, folder: Path) -> tuple[list[Path], s
     with tempfile.TemporaryDirectory() as room:
         asked = Path(room) / "requirements.txt"
         lines = [" ".join([pin, *(f"--hash=sha256:{one}" for one in sorted(known))]) for pin, known in wanted.items()]
-        asked.write_text("\n".join(lines), "utf8")
+        asked.write_text("\n".join(lines), "utf8", newline="\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--require-hashes", "--only-binary=:all:", "--implementation=cp"]
         command += ["--ignore-requires-python"]  # the lock's markers say it; to pip 3.11 is 3.11.0
