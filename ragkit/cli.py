@@ -103,6 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         default="zero",
         help="queries whose relevant documents are not in the dataset: count as 0 (default), or are left out",
     )
+    compare.add_argument(
+        "--as-deployed",
+        action="store_true",
+        help="on a server of several shards: each system also as one request has it, with depth and IDF per shard",
+    )
     compare.set_defaults(command=commands.compare)
 
     ingest = parsers.add_parser("ingest", help="index a dataset in a place that is kept")

@@ -127,7 +127,7 @@ def compare(options: argparse.Namespace) -> int:
     with suppress(OSError):  # whoever does not listen gets the files all the same
         command = f"python -m ragkit inspect {shlex.quote(options.dataset)}"
         print(inspection_in_short(inspection, command) + "\n", flush=True)
-    comparison = compare(dataset, systems, options.depth, options.where, runs=runs)
+    comparison = compare(dataset, systems, options.depth, options.where, runs=runs, as_deployed=options.as_deployed)
     comparison = replace(comparison, inspection=corrected(inspection, comparison))
     comparison.config["command"] = "python -m ragkit " + shlex.join(map(shown, options.arguments))
     writes: list[Callable[[], Any]] = []

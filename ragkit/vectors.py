@@ -82,12 +82,17 @@ class Storage:
 
 @dataclass(frozen=True)
 class VectorSpec:
-    """What one named vector of an index is: its width, whether it is a multivector or sparse (width 0), its storage."""
+    """What one named vector of an index is: its width, whether it is a multivector or sparse (width 0), its storage.
+
+    modifier: whether the engine multiplies IDF into a sparse query's weights as it counts it (Qdrant's modifier);
+    otherwise the kit does, by the documents of the whole index.
+    """
 
     dim: int
     multivector: bool = False
     sparse: bool = False
     storage: Storage = field(default=Storage())
+    modifier: bool = False
 
     def __post_init__(self):
         whole_number("dim", self.dim, 0 if self.sparse else 1, _WIDEST)

@@ -1,8 +1,11 @@
 """A stub of a Qdrant server: its REST API over HTTP, with faults on demand, where no real server can run.
 
 Every request is validated against the models that qdrant-client generates from Qdrant's OpenAPI description, which
-forbid unknown fields. Answers are computed by qdrant-client's local mode. What it cannot show: speed, shards,
-quantization, graphs and consensus; a collection's settings are kept and told, as a server does, and change nothing.
+forbid unknown fields. Answers are computed by qdrant-client's local mode. A collection of several shards is as many
+of local mode's: points are spread by a hash of their ids, each shard answers for itself (its prefetches with their
+limits, its IDF), answers are merged, and a fusion at the root is over the merged lists, as on a real cluster. What it
+cannot show: speed, quantization, graphs and consensus; a collection's other settings are kept and told, as a server
+does, and change nothing.
 """
 
 import contextlib
@@ -10,6 +13,7 @@ import json
 import re
 import socket
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
+from qdrant_client.hybrid.fusion import distribution_based_score_fusion, reciprocal_rank_fusion
 
 from tests.serving import Serving
 
@@ -83,11 +88,12 @@ class Seen:
 class StubServer(Serving):
     """Use as a context manager; `url` is its address, `seen` the requests so far, `fail` scripts its faults.
 
-    limit: bytes of a request at most, as Qdrant's max_request_size_mb. api_key: what requests must carry.
+    limit: bytes of a request at most, as Qdrant's max_request_size_mb. api_key: what requests must carry. nodes: of
+    the cluster, which makes as many shards if nobody asks for a number.
     """
 
-    def __init__(self, limit: int = LIMIT, api_key: str | None = None, version: str = "1.20.0"):
-        self.limit, self.api_key, self.version = limit, api_key, version
+    def __init__(self, limit: int = LIMIT, api_key: str | None = None, version: str = "1.20.0", nodes: int = 1):
+        self.limit, self.api_key, self.version, self.nodes = limit, api_key, version, nodes
         self.engine = QdrantClient(":memory:")
         self.collections: dict[str, models.CreateCollection] = {}
         self.optimizers: dict[str, dict] = {}
@@ -113,6 +119,13 @@ class StubServer(Serving):
         """Forget the faults that have not happened yet."""
         with self._lock:
             self._faults.clear()
+
+    def shards(self, name: str) -> list[str]:
+        """Return the names of a collection's shards, as collections of the engine."""
+        return [name, *(f"{name}, shard {i}" for i in range(1, self.shard_number(name)))]
+
+    def shard_number(self, name: str) -> int:
+        return self.collections[name].shard_number or self.nodes
 
     def requests(self, method: str, ending: str) -> list[Seen]:
         """Return the requests so far with this method and end of path."""
@@ -183,8 +196,9 @@ def _exists(stub, name, part):
 def _create(stub, name, request: models.CreateCollection, part):
     if name in stub.collections:
         raise _Problem(409, f"Wrong input: Collection `{name}` already exists!")
-    stub.engine.create_collection(name, request.vectors, sparse_vectors_config=request.sparse_vectors)
     stub.collections[name] = request
+    for shard in stub.shards(name):
+        stub.engine.create_collection(shard, request.vectors, sparse_vectors_config=request.sparse_vectors)
     return True
 
 
@@ -195,9 +209,12 @@ def _update(stub, name, request: models.UpdateCollection, part):
 
 
 def _drop(stub, name, part):
-    if stub.collections.pop(name, None) is None:
+    if name not in stub.collections:
         return False
-    return stub.engine.delete_collection(name)
+    for shard in stub.shards(name):
+        stub.engine.delete_collection(shard)
+    del stub.collections[name]
+    return True
 
 
 def _info(stub, name, part):
@@ -211,13 +228,13 @@ def _info(stub, name, part):
         "status": stub.statuses.popleft() if stub.statuses else "green",
         "optimizer_status": "ok",
         "indexed_vectors_count": 0,
-        "points_count": stub.engine.count(name).count,
+        "points_count": sum(stub.engine.count(shard).count for shard in stub.shards(name)),
         "segments_count": 2,
         "config": {
             "params": {
                 "vectors": kept,
                 "sparse_vectors": made.get("sparse_vectors"),
-                "shard_number": made.get("shard_number", 1),
+                "shard_number": stub.shard_number(name),
                 "replication_factor": made.get("replication_factor", 1),
                 "write_consistency_factor": made.get("write_consistency_factor", 1),
                 "on_disk_payload": True,
@@ -234,65 +251,126 @@ def _info(stub, name, part):
 
 def _upsert(stub, name, request: models.PointsList, part):
     _known(stub, name)
-    stub.engine.upsert(name, request.points[:: 2 if part else 1])
+    shards = stub.shards(name)
+    spread: dict[str, list] = {}
+    for point in request.points[:: 2 if part else 1]:
+        spread.setdefault(shards[zlib.crc32(str(point.id).encode()) % len(shards)], []).append(point)
+    for shard, points in spread.items():
+        stub.engine.upsert(shard, points)
     return {"operation_id": 0, "status": "completed"}
 
 
 def _delete(stub, name, request: models.PointsSelector, part):
     _known(stub, name)
-    stub.engine.delete(name, request)
+    for shard in stub.shards(name):
+        stub.engine.delete(shard, request)
     return {"operation_id": 0, "status": "completed"}
 
 
 def _count(stub, name, request: models.CountRequest, part):
     _known(stub, name)
-    return {"count": stub.engine.count(name, request.filter).count}
+    return {"count": sum(stub.engine.count(shard, request.filter).count for shard in stub.shards(name))}
+
+
+def _retrieve(stub, name, request: models.PointRequest, part):
+    _known(stub, name)
+    payload = True if request.with_payload is None else request.with_payload
+    found = [
+        record
+        for shard in stub.shards(name)
+        for record in stub.engine.retrieve(shard, request.ids, payload, request.with_vector or False)
+    ]
+    return [_plain(record) for record in found]
 
 
 def _scroll(stub, name, request: models.ScrollRequest, part):
     _known(stub, name)
-    records, following = stub.engine.scroll(
-        name,
-        scroll_filter=request.filter,
-        limit=request.limit or 10,
-        offset=request.offset,
-        with_payload=True if request.with_payload is None else request.with_payload,
-        with_vectors=request.with_vector or False,
-    )
-    return {"points": [_plain(record) for record in records], "next_page_offset": following}
+    limit = request.limit or 10
+    records = [
+        record
+        for shard in stub.shards(name)
+        for record in stub.engine.scroll(
+            shard,
+            scroll_filter=request.filter,
+            limit=limit + 1,
+            offset=request.offset,
+            with_payload=True if request.with_payload is None else request.with_payload,
+            with_vectors=request.with_vector or False,
+        )[0]
+    ]
+    records.sort(key=lambda record: (isinstance(record.id, str), record.id))
+    following = records[limit].id if len(records) > limit else None
+    return {"points": [_plain(record) for record in records[:limit]], "next_page_offset": following}
 
 
 def _query(stub, name, request: models.QueryRequest, part):
     _known(stub, name)
-    response = stub.engine.query_points(
-        name,
-        query=request.query,
-        using=request.using,
-        prefetch=request.prefetch,
-        query_filter=request.filter,
-        limit=request.limit or 10,
-        offset=request.offset,
-        with_payload=request.with_payload or False,
-        with_vectors=request.with_vector or False,
-        score_threshold=request.score_threshold,
-    )
-    return _plain(response)
+    limit, first = request.limit or 10, request.offset or 0
+    if isinstance(request.query, models.RrfQuery | models.FusionQuery) and len(stub.shards(name)) > 1:
+        stages = request.prefetch if isinstance(request.prefetch, list) else [request.prefetch]
+        lists = [_merged(stub, name, stage, stage.limit or 10) for stage in stages]
+        if isinstance(request.query, models.RrfQuery):
+            points = reciprocal_rank_fusion(lists, first + limit, request.query.rrf.k, request.query.rrf.weights)
+        else:
+            assert request.query.fusion == models.Fusion.DBSF
+            points = distribution_based_score_fusion(lists, first + limit)
+    else:
+        points = _merged(stub, name, request, first + limit)
+    return {"points": [_plain(point) for point in points[first:]]}
+
+
+def _merged(stub, name, request: models.QueryRequest | models.Prefetch, limit: int) -> list[models.ScoredPoint]:
+    """Return the best of what each shard answers for itself."""
+    points = [
+        point
+        for shard in stub.shards(name)
+        for point in stub.engine.query_points(
+            shard,
+            query=request.query,
+            using=request.using,
+            prefetch=request.prefetch,
+            query_filter=request.filter,
+            limit=limit,
+            with_payload=getattr(request, "with_payload", False) or False,
+            with_vectors=getattr(request, "with_vector", False) or False,
+            score_threshold=request.score_threshold,
+        ).points
+    ]
+    return points if len(stub.shards(name)) == 1 else sorted(points, key=lambda point: (-point.score, point.id))[:limit]
 
 
 def _batch(stub, name, request: models.QueryRequestBatch, part):
     return [_query(stub, name, search, part) for search in request.searches]
 
 
+def _cluster(stub, part):
+    if stub.nodes == 1:
+        return {"status": "disabled"}
+    peers = {str(i): {"uri": f"http://127.0.0.1:{7000 + i}/"} for i in range(stub.nodes)}
+    raft = {"term": 1, "commit": 1, "pending_operations": 0, "is_voter": True}
+    working = {"consensus_thread_status": "working", "last_update": "2026-11-30T00:00:00Z"}
+    return {
+        "status": "enabled",
+        "peer_id": 0,
+        "peers": peers,
+        "raft_info": raft,
+        "consensus_thread_status": working,
+        "message_send_failures": {},
+    }
+
+
 _WRITE, _READ = {"wait", "ordering", "timeout"}, {"consistency", "timeout"}
 _C = "/collections/([^/]+)"
 ROUTES = (
     ("GET", "/", None, set(), _version),
+    ("GET", "/cluster", None, set(), _cluster),
     ("GET", f"{_C}/exists", None, set(), _exists),
     ("GET", _C, None, set(), _info),
     ("PUT", _C, models.CreateCollection, {"timeout"}, _create),
     ("PATCH", _C, models.UpdateCollection, {"timeout"}, _update),
     ("DELETE", _C, None, {"timeout"}, _drop),
     ("PUT", f"{_C}/points", models.PointsList, _WRITE, _upsert),
+    ("POST", f"{_C}/points", models.PointRequest, _READ, _retrieve),
     ("POST", f"{_C}/points/delete", models.PointsSelector, _WRITE, _delete),
     ("POST", f"{_C}/points/count", models.CountRequest, _READ, _count),
     ("POST", f"{_C}/points/scroll", models.ScrollRequest, _READ, _scroll),

@@ -112,7 +112,7 @@ def test_a_stubbed_server_answers_as_local_mode_does(stub, vectors, expected):
     with open_index(stub.url, SPECS, **OPEN) as index:
         index.add(DOC_IDS, vectors)
         assert_same(answers(index, vectors), expected)
-        assert index.engine == "Qdrant server 1.20.0" and index.measurable
+        assert index.engine == "Qdrant server 1.20.0 (1 node, 1 shard, 1 replica)" and index.measurable
 
 
 @pytest.mark.slow

@@ -257,7 +257,7 @@ def check_names(systems: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
     for system in systems:
-        name = system.replace("→", "+")
+        name = system.replace("→", "+").replace(" @", "@").replace(" per shard", "-per-shard")
         if not name or _ODD.search(name) or len(name.encode("utf8", "replace")) > _LONGEST:
             raise RagkitError(
                 f"The run {system!r} cannot be exported: its name becomes a file's, so it has at most {_LONGEST} bytes "

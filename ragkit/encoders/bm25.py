@@ -15,7 +15,7 @@ K, B = 1.2, 0.75
 
 
 class Bm25Encoder:
-    """BM25's document and query weights; the engine multiplies in the IDF of its documents.
+    """BM25's document and query weights; the index multiplies in the IDF of its documents.
 
     Words are lower-cased, stemmed (Snowball, English) and stripped of stop words. The mean length of a
     document is that of the collection at hand, so every collection is encoded anew; that takes seconds.

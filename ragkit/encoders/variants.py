@@ -27,6 +27,8 @@ _HNSW_M = 16
 class Variant:
     """What a name of vectors stands for: one of BASES, pooled by a factor, kept in a Storage.
 
+    modifier: whether the engine counts the IDF of bm25, a shard at a time, and not the kit.
+
     >>> variant = Variant.parse("colbert-pool2-turbo4")
     >>> variant.base, variant.pool, variant.storage.datatype
     ('colbert', 2, 'turbo4')
@@ -35,6 +37,7 @@ class Variant:
     base: str
     pool: int = 1
     storage: Storage = Storage()
+    modifier: bool = False
 
     @classmethod
     @public("The vectors cannot be told")
@@ -42,7 +45,7 @@ class Variant:
         """Return the variant of a name: a base, then any of pool2…pool9, a datatype, a quantization, raw, hnsw, disk.
 
         "raw" scores by the small copies alone; "hnsw" searches a graph; "disk" need not keep vectors in memory; "small"
-        is pool4-turbo4, and turbo4 where there is one row.
+        is pool4-turbo4, and turbo4 where there is one row; "bm25-modifier" has its IDF by Qdrant's modifier.
         Raises RagkitError for what cannot be: another word, two of a kind, rows to pool where there is one row.
         """
         base, *words = name.split("-")
@@ -63,7 +66,9 @@ class Variant:
             wrong = f"{base} has one row a document, so there is nothing to pool"
         elif storage.hnsw_m and multivector:
             wrong = "a graph over multivectors costs tokens² comparisons an insertion; take muvera-hnsw first"
-        elif words and base == "bm25":
+        elif variant.modifier and base != "bm25":
+            wrong = f"{base} has no IDF to modify; bm25-modifier has"
+        elif words and base == "bm25" and words != ["modifier"]:
             wrong = "bm25 is kept in one way only"
         elif not storage.rescore and storage.quantization is None:
             wrong = "raw needs a quantization"
@@ -88,6 +93,8 @@ class Variant:
             storage = replace(storage, rescore=False)
         elif word == "hnsw":
             storage = replace(storage, hnsw_m=_HNSW_M)
+        elif word == "modifier":
+            return replace(self, modifier=True)
         elif word == "disk":
             storage = replace(storage, on_disk=True)
         else:
@@ -132,8 +139,8 @@ def vector_spec(name: str, encoder: AnyEncoder) -> VectorSpec:
     >>> vector_spec("bm25", Bm25Encoder()).sparse
     True
     """
-    sparse = isinstance(encoder, Bm25Encoder)
-    return VectorSpec(encoder.dim, encoder.multivector, sparse, Variant.parse(name).storage)
+    sparse, variant = isinstance(encoder, Bm25Encoder), Variant.parse(name)
+    return VectorSpec(encoder.dim, encoder.multivector, sparse, variant.storage, variant.modifier)
 
 
 def load_readers(vectors: Sequence[str]) -> dict[str, ModelReader]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 from qdrant_client import QdrantClient, models
 
 from ragkit.engines.index import Fusion, Index, Prefetch
@@ -54,11 +55,19 @@ class ClientIndex(Index):
         return self._points(query=query, limit=limit, prefetch=[self._stage(p) for p in fusion.prefetches])
 
     def _points(self, **request) -> list[tuple[int, float]]:
-        response = self.client.query_points(self.collection, with_payload=False, **request)
+        return self._ours(self.client.query_points(self.collection, with_payload=False, **request))
+
+    def _ours(self, response: models.QueryResponse) -> list[tuple[int, float]]:
         found = [(point.id, point.score) for point in response.points if isinstance(point.id, int)]
         if len(found) < len(response.points):
             raise RagkitError(f"{self.place} found points that ragkit did not store. Choose another name.")
         return found
+
+    def _stored(self, points, names):
+        records = self.client.retrieve(self.collection, [*points], with_payload=False, with_vectors=names)
+        for record in records:
+            vectors = record.vector if isinstance(record.vector, dict) else {}
+            yield {name: _sparse(vectors[name]) for name in names}
 
     def _stage(self, stage: Prefetch) -> models.Prefetch:
         params = self._search_params(stage.using)
@@ -94,17 +103,17 @@ def collection_name(name: str, vectors: dict[str, VectorSpec], content: str) -> 
     if not content:
         return name
     kept = {
-        n: "sparse" if spec.sparse else _params(spec).model_dump_json(exclude_none=True) for n, spec in vectors.items()
+        n: _sparse_kind(spec.modifier) if spec.sparse else _params(spec).model_dump_json(exclude_none=True)
+        for n, spec in vectors.items()
     }
     return f"{name}-{sha256(repr((content, sorted(kept.items()))).encode()).hexdigest()[:12]}"
 
 
 def vectors_config(vectors: dict[str, VectorSpec]) -> dict:
     """Return the arguments of create_collection that describe the vectors."""
-    idf = models.SparseVectorParams(modifier=models.Modifier.IDF)
     return {
         "vectors_config": {n: _params(spec) for n, spec in vectors.items() if not spec.sparse},
-        "sparse_vectors_config": {n: idf for n, spec in vectors.items() if spec.sparse} or None,
+        "sparse_vectors_config": {n: _sparse_params(spec) for n, spec in vectors.items() if spec.sparse} or None,
     }
 
 
@@ -124,7 +133,7 @@ def differences(config: models.CollectionConfig, vectors: dict[str, VectorSpec],
     there = _described(config)
     asked: dict[str, Any] = {}
     for name, spec in vectors.items():
-        params = models.SparseVectorParams() if spec.sparse else _params(spec)
+        params = _sparse_params(spec) if spec.sparse else _params(spec)
         asked |= {f"{name}: {key}": value for key, value in _kept(params, config).items()}
     for key, value in (
         ("shards", options.shards),
@@ -140,6 +149,18 @@ def differences(config: models.CollectionConfig, vectors: dict[str, VectorSpec],
         for key in sorted(there.keys() | asked.keys())
         if there.get(key) != asked.get(key)
     ]
+
+
+def _sparse(vector: Any) -> Sparse:
+    return Sparse(np.array(vector.indices, np.uint32), np.array(vector.values, np.float32))
+
+
+def _sparse_params(spec: VectorSpec) -> models.SparseVectorParams:
+    return models.SparseVectorParams(modifier=models.Modifier.IDF if spec.modifier else None)
+
+
+def _sparse_kind(modifier: bool) -> str:
+    return "sparse, IDF by Qdrant's modifier" if modifier else "sparse, IDF in the query"
 
 
 def _params(spec: VectorSpec) -> models.VectorParams:
@@ -188,7 +209,7 @@ def _described(config: models.CollectionConfig) -> dict:
 def _kept(params: models.VectorParams | models.SparseVectorParams, config: models.CollectionConfig) -> dict:
     """Return how one vector is kept, in Storage's words; what it leaves open is the collection's."""
     if isinstance(params, models.SparseVectorParams):
-        return {"kind": "sparse"}
+        return {"kind": _sparse_kind(params.modifier == models.Modifier.IDF)}
     hnsw = params.hnsw_config
     return {
         "kind": "multivector" if params.multivector_config else "vector",

@@ -102,6 +102,11 @@ class EdgeIndex(Index):
             note = read_note(folder)
             if note is None:
                 self._create()
+            elif any(kept.get("sparse") and "modifier" not in kept for kept in note["vectors"].values()):
+                raise RagkitError(
+                    f"{self.place} is of an earlier ragkit, whose words Qdrant weighed: it counted deleted documents "
+                    "too. Delete the folder to build it anew, or choose another."
+                )
             elif (found := {key: note[key] for key in self._described}) != self._described:
                 raise RagkitError(
                     f"The folder {folder} holds another index: {shorten(str(found), 300)}, where {self._described} was "
@@ -116,11 +121,14 @@ class EdgeIndex(Index):
 
     def _create(self) -> None:
         clear(self.folder)
-        idf = qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf)
+        sparse = {name: spec for name, spec in self.vectors.items() if spec.sparse}
         # The write-ahead log would store every vector twice; flush() makes a batch durable instead.
         config = qe.EdgeConfig(
             vectors={n: _params(spec) for n, spec in self.vectors.items() if not spec.sparse},
-            sparse_vectors={n: idf for n, spec in self.vectors.items() if spec.sparse},
+            sparse_vectors={
+                n: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf if spec.modifier else None)
+                for n, spec in sparse.items()
+            },
             optimizers=qe.EdgeOptimizersConfig(default_segment_number=_SEGMENTS, indexing_threshold=_CLOSE_SEGMENT_KB),
             wal_enabled=False,
         )
@@ -291,7 +299,9 @@ class EdgeIndex(Index):
         self._know(using)
         requests = [
             qe.QueryRequest(
-                query=qe.Query.Nearest(_plain(vector), using=using), limit=limit, params=self._search_params(using)
+                query=qe.Query.Nearest(_plain(self._asked(vector, using)), using=using),
+                limit=limit,
+                params=self._search_params(using),
             )
             for vector in vectors
         ]
@@ -315,6 +325,12 @@ class EdgeIndex(Index):
     def _points(self, **request) -> list[tuple[int, float]]:
         with self._edge("cannot be searched", self._fits) as shard:
             return [(int(point.id), point.score) for point in shard.query(qe.QueryRequest(**request))]
+
+    def _stored(self, points, names):
+        with self._edge("cannot be read", _REPLACE) as shard:
+            records = shard.retrieve([*points], with_payload=False, with_vector=names)
+        for record in records:
+            yield {name: _sparse(record.vector[name]) for name in names}
 
     def _stage(self, stage: Prefetch) -> qe.Prefetch:
         query = qe.Query.Nearest(_plain(stage.vector), using=stage.using)
@@ -372,6 +388,8 @@ def _built(spec: VectorSpec) -> dict:
     built = asdict(spec)
     for setting in ("rescore", "oversampling", "hnsw_ef"):
         del built["storage"][setting]
+    if not spec.sparse:
+        del built["modifier"]
     return built
 
 
@@ -396,6 +414,10 @@ def _quantization(storage: Storage):
     if storage.quantization == "binary":
         return qe.BinaryQuantizationConfig(memory=qe.Memory.Pinned)
     return qe.TurboQuantQuantizationConfig(bits=_TURBO[storage.quantization], memory=qe.Memory.Pinned)
+
+
+def _sparse(vector: qe.SparseVector) -> Sparse:
+    return Sparse(np.array(vector.indices, np.uint32), np.array(vector.values, np.float32))
 
 
 def _plain(vector: Vector) -> Any:

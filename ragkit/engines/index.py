@@ -1,17 +1,20 @@
 """What every engine's index does alike: checks, batches, the order of results."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ragkit.boundary import public, whole_number
+from ragkit.engines.idf import DocumentFrequencies
 from ragkit.errors import RagkitError, given
 from ragkit.progress import progress
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Hits, Sparse, Vector, VectorSpec
 
+# Documents whose sparse vectors are read at a time.
+_READ = 1000
 _MOST_SCORE = float(np.finfo(np.float32).max)
 
 
@@ -46,7 +49,8 @@ class Index(ABC):
 
     `engine` says in words which engine answers; `measurable` whether its speed and size are those
     of Qdrant (local mode's are not); `batch_bytes` how many bytes are stored at a time; `place` where the documents
-    are, as a sentence begins; `reopened` whether there were some already when it was opened.
+    are, as a sentence begins; `reopened` whether there were some already when it was opened; `shards` in how many
+    parts it is searched, each for itself; `layout` how a server spreads them: its nodes, shards and replicas.
     """
 
     engine: str
@@ -54,10 +58,15 @@ class Index(ABC):
     batch_bytes: int
     place: str
     reopened = False
+    shards = 1
+    layout: dict[str, int] = {}
 
     def __init__(self, vectors: dict[str, VectorSpec]):
         self.vectors = dict(vectors)
         self.doc_ids: list[str] = []
+        weighed = [name for name, spec in vectors.items() if spec.sparse and not spec.modifier]
+        self._frequencies = {name: DocumentFrequencies() for name in weighed}
+        self._counted = 0  # documents, the first of doc_ids, that are in those
 
     def __repr__(self) -> str:
         names = ", ".join(self.vectors)
@@ -99,6 +108,8 @@ class Index(ABC):
             nonlocal ids, batch, size
             start = len(self.doc_ids)
             self._upsert(list(range(start, start + len(ids))), batch, ids)
+            if self._counted == start:
+                self._count_words(batch)
             self.doc_ids += ids
             bar.update(len(ids))
             ids, batch, size = [], [], 0
@@ -116,18 +127,25 @@ class Index(ABC):
                 send()
         self._finish()
 
-    def search(self, vector: Vector, using: str, limit: int, prefetch: Sequence[Prefetch] = ()) -> Hits:
+    def search(
+        self, vector: Vector, using: str, limit: int, prefetch: Sequence[Prefetch] = (), per_shard: bool = False
+    ) -> Hits:
         """Return the `limit` best (doc_id, score), best first, ties by doc_id.
 
         vector: (dim,), (rows, dim) or Sparse, compared with the documents' vectors named `using`: the
         cosine, the MaxSim of cosines, or the product with IDF weights. With `prefetch`, only the
-        candidates of those first stages are scored. Raises RagkitError for names that the index does not have, and
-        if it finds fewer documents than it must, or one that is not known to be stored.
+        candidates of those first stages are scored, which are chosen among all documents; with `per_shard`, each
+        shard chooses its own, as it does in one request with prefetch. Raises RagkitError for names that the index
+        does not have, and if it finds fewer documents than it must, or one that is not known to be stored.
         """
         self._know(using, *(stage.using for stage in prefetch))
         vector, limit = self._asked(vector, using), self._at_most("limit", limit)
         prefetch = [self._stage_of(stage) for stage in prefetch]
-        return self._hits(self._query(vector, using, limit, prefetch), self._least(using, limit, prefetch), limit)
+        if prefetch and self.shards > 1 and not per_shard:
+            found = self._query_in_two(vector, using, limit, prefetch)
+        else:
+            found = self._query(vector, using, limit, prefetch)
+        return self._hits(found, self._least(using, limit, prefetch), limit)
 
     def fuse(self, fusion: Fusion, limit: int) -> Hits:
         """Return the `limit` best (doc_id, fused score), best first, ties by doc_id.
@@ -151,7 +169,32 @@ class Index(ABC):
 
     def _asked(self, vector: Vector, using: str) -> Vector:
         """Return a query's vector as it is compared."""
-        return vector if isinstance(vector, Sparse) else _floats(f"The query's {using}", vector, self.vectors[using])
+        if not isinstance(vector, Sparse):
+            return _floats(f"The query's {using}", vector, self.vectors[using])
+        if using not in self._frequencies:
+            return vector
+        self._count_stored_words()
+        return self._frequencies[using].weighted(vector)
+
+    def _count_words(self, documents: Iterable[dict[str, Vector]]) -> None:
+        for document in documents:
+            for name, frequencies in self._frequencies.items():
+                vector = document[name]
+                assert isinstance(vector, Sparse)
+                frequencies.count(vector)
+            self._counted += 1
+
+    def _count_stored_words(self) -> None:
+        """Count the words of documents that were not stored by this process, as they are stored."""
+        while self._counted < len(self.doc_ids):
+            points = range(self._counted, min(self._counted + _READ, len(self.doc_ids)))
+            documents = list(self._stored(points, [*self._frequencies]))
+            if len(documents) < len(points):
+                raise RagkitError(
+                    f"{self.place} is damaged: of documents {points[0]:,} to {points[-1]:,} {len(documents):,} are "
+                    "there. Build it anew."
+                )
+            self._count_words(documents)
 
     def _know(self, *names: str) -> None:
         for name in names:
@@ -228,6 +271,16 @@ class Index(ABC):
     def _query(
         self, vector: Vector, using: str, limit: int, prefetch: Sequence[Prefetch]
     ) -> list[tuple[int, float]]: ...
+
+    def _query_in_two(
+        self, vector: Vector, using: str, limit: int, prefetch: Sequence[Prefetch]
+    ) -> list[tuple[int, float]]:
+        """Answer a query with first stages where the index has more than one shard."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def _stored(self, points: range, names: list[str]) -> Iterator[dict[str, Sparse]]:
+        """Yield the sparse vectors of these names of each stored point."""
 
     @abstractmethod
     def _query_fused(self, fusion: Fusion, limit: int) -> list[tuple[int, float]]: ...

@@ -1,6 +1,7 @@
 """Qdrant servers, clusters and Cloud: collections that are never dropped by surprise, uploads that survive."""
 
 import sys
+from contextlib import suppress
 from time import monotonic, sleep
 
 import numpy as np
@@ -49,7 +50,7 @@ class ServerIndex(ClientIndex):
     def __init__(self, url: str, name: str, vectors: dict[str, VectorSpec], content: str, options: ServerOptions):
         self.url, self.options = shown(url), options  # for messages
         client, found = connect(url, options.timeout)
-        self.engine = f"Qdrant server {found}"
+        self.engine = self._server = f"Qdrant server {found}"
         self.batch_bytes = options.request_bytes
         self._beyond: list[int] = []
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
@@ -84,11 +85,24 @@ class ServerIndex(ClientIndex):
             )
         if different:
             raise RagkitError(
-                f"{self.engine} at {self.url} made the collection {self.collection} otherwise than asked: "
+                f"{self._server} at {self.url} made the collection {self.collection} otherwise than asked: "
                 f"{_listed(different)}. A newer server may know these settings (ragkit is made for 1.20)."
             )
+        self._lay_out(config.params)
         if exists:
             self._load()
+
+    def _lay_out(self, params: models.CollectionParams) -> None:
+        """Note how the collection is spread. Who may not ask how many nodes there are hears of shards alone."""
+        self.shards = params.shard_number or 1
+        self.layout = {"shards": self.shards, "replicas": params.replication_factor or 1}
+        with suppress(RagkitError):
+            status = self.client.cluster_status()
+            nodes = len(status.peers) if isinstance(status, models.ClusterStatusOneOf1) else 1
+            self.layout = {"nodes": nodes, **self.layout}
+        told = ", ".join(f"{count} {what if count > 1 else what[:-1]}" for what, count in self.layout.items())
+        whole = "; depth and IDF of the whole collection" if self.shards > 1 else ""
+        self.engine = f"{self._server} ({told}{whole})"
 
     def _create(self) -> None:
         try:
@@ -205,15 +219,15 @@ class ServerIndex(ClientIndex):
                 info = self.client.get_collection(self.collection)
                 if info.status == models.CollectionStatus.RED:
                     told = heard(str(info.optimizer_status))
-                    raise RagkitError(f"{self.engine} at {self.url} cannot index: {told}.")
+                    raise RagkitError(f"{self._server} at {self.url} cannot index: {told}.")
                 calm = calm + 1 if info.status == models.CollectionStatus.GREEN else 0
                 if calm == 2:  # what was just asked for may not have begun the first time
                     break
                 bar.update(min(info.indexed_vectors_count or 0, len(self.doc_ids)) - bar.n)
                 if monotonic() > end:
                     raise RagkitError(
-                        f"{self.engine} at {self.url} still indexes {self.collection} after {limit:,} s. All documents "
-                        "are stored: open it again later, or raise ServerOptions(index_timeout=…)."
+                        f"{self._server} at {self.url} still indexes {self.collection} after {limit:,} s. All "
+                        "documents are stored: open it again later, or raise ServerOptions(index_timeout=…)."
                     )
                 sleep(_POLL_S)
         self._indexed = True
@@ -223,6 +237,38 @@ class ServerIndex(ClientIndex):
             if not self._indexed:
                 self._wait_for_index()
             return super()._points(**request)
+
+    def _query_in_two(self, vector, using, limit, prefetch):
+        # Within one request every shard would choose `depth` candidates of its own.
+        stages = [
+            models.QueryRequest(
+                query=self._plain(stage.vector),
+                using=stage.using,
+                limit=stage.depth,
+                params=self._search_params(stage.using),
+                with_payload=False,
+            )
+            for stage in prefetch
+        ]
+        with understood(self._answering):
+            if not self._indexed:
+                self._wait_for_index()
+            answers = self.client.query_batch_points(self.collection, stages)
+        found = dict(hit for answer in answers for hit in self._ours(answer))
+        if not found:
+            return []
+        ids: list[models.ExtendedPointId] = sorted(found)
+        return self._points(
+            query=self._plain(vector),
+            using=using,
+            limit=limit,
+            search_params=self._search_params(using),
+            query_filter=models.Filter(must=[models.HasIdCondition(has_id=ids)]),
+        )
+
+    def _stored(self, points, names):
+        with understood(self._answering):
+            yield from super()._stored(points, names)
 
     def _search_params(self, using):
         return search_params(self.vectors[using].storage)

@@ -16,13 +16,16 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
+from ragkit.addresses import is_address
 from ragkit.boundary import public, whole_number
 from ragkit.datasets import fitting, trec
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import Variant, load_encoders
 from ragkit.engines.index import Index
 from ragkit.engines.ingest import build_index, plan
+from ragkit.engines.opening import chosen_place
 from ragkit.errors import RagkitError, given
+from ragkit.evaluation import statistics
 from ragkit.evaluation.comparison import Comparison, Cost, SystemResult, system_result
 from ragkit.evaluation.measures import MEASURES, check_results, parsed_measures
 from ragkit.evaluation.retriever import ENCODED, WARM_UP, Retriever, cross_encoder, oracle
@@ -45,6 +48,7 @@ def compare(
     measures: Sequence[str] = MEASURES,
     runs: Mapping[str, pd.DataFrame] | None = None,
     separate: bool = True,
+    as_deployed: bool = False,
 ) -> Comparison:
     """Return the systems' quality and cost on one collection, on the same engine and queries.
 
@@ -52,7 +56,8 @@ def compare(
     gets. where: see open_index. separate: give every set of vectors an index of its own, so that its
     seconds, disk and memory are a system's own; otherwise, and always if `where` is given, all share one
     index, and those costs are told only of a system that needs all its vectors. runs: others' runs by
-    name (query_id, doc_id, score), to stand in the same table.
+    name (query_id, doc_id, score), to stand in the same table. as_deployed: on a server whose collection has several
+    shards, show each system that they change a second time, as one request has it ("dense→colbert @10 per shard").
     Searches are exact. Raises RagkitError for a system named twice or unknown, and for bad runs.
 
     >>> from ragkit.datasets import load_movies
@@ -67,7 +72,11 @@ def compare(
         raise RagkitError(f"Expected at least one system, each once; got {', '.join(names) or 'none'}.")
     for name, frame in (runs or {}).items():
         check_results(frame, f"The run {given(name)}")
-    encoders = load_encoders(list(dict.fromkeys(name for system in parsed for name in system.vectors)))
+    if as_deployed and not _on_server(where):
+        raise RagkitError("as_deployed is for a server: name its address. Elsewhere there are no shards.")
+    twins = {system.name: system.as_deployed(depth) for system in parsed} if as_deployed else {}
+    needed_by = [*parsed, *(twin for twin in twins.values() if twin)]
+    encoders = load_encoders(list(dict.fromkeys(name for system in needed_by for name in system.vectors)))
     shared = not separate or where is not None or bool(os.environ.get("QDRANT_URL"))
     groups: dict[tuple[str, ...], list[System]] = {}
     for system in parsed:
@@ -77,7 +86,7 @@ def compare(
     engine = {"engine": "no engine: runs made elsewhere", "engine_times_are_qdrants": True}
     for group, members in groups.items():
         needed = {name: encoders[name] for name in group}
-        results, engine = _measure(dataset, needed, members, depth, where, measures, own)
+        results, engine = _measure(dataset, needed, members, twins, depth, where, measures, own)
         found |= {result.system: result for result in results}
     notes = [*dataset.notes, *notes]
     for name, frame in (runs or {}).items():
@@ -87,16 +96,18 @@ def compare(
         _config(dataset, encoders, parsed, depth, "shared by all systems" if shared else "one a set of vectors")
         | engine
     )
-    results = [found[name] for name in names]
+    twin_of = {name: twin.name for name, twin in twins.items() if twin and twin.name in found}
+    results = [found[row] for name in names for row in (name, twin_of.get(name)) if row]
+    notes += _twins(found, twin_of)
     notes += _unanswered(dataset, results)
     documents = len(set(dataset.document_ids))
     return Comparison(dataset.name, documents, len(dataset.queries), config, results, tuple(notes))
 
 
 def _measure(
-    dataset, encoders, systems: list[System], depth, where, measures, own: set[str]
+    dataset, encoders, systems: list[System], twins, depth, where, measures, own: set[str]
 ) -> tuple[list[SystemResult], dict]:
-    """Return the results of systems that share an index, and which engine answered."""
+    """Return the results of systems that share an index, of their twins too if it has shards, and what answered."""
     plan(dataset, encoders, where).check()
     for encoder in encoders.values():  # so that a model's own time and memory are not counted as the engine's
         encoder.prepare(dataset.passages)
@@ -107,9 +118,13 @@ def _measure(
         index, size = build_index(dataset, encoders, where)
         index_s = time.perf_counter() - start if not index.reopened else float("nan")
         with index:
+            if index.shards > 1:
+                systems = [one for system in systems for one in (system, twins.get(system.name)) if one]
             runs = [_run(index, encoders, system, depth, dataset, own) for system in systems]
             disk, held = index.bytes_on_disk(), set(index.vectors)
             engine = {"engine": index.engine, "engine_times_are_qdrants": index.measurable}
+            if index.layout:
+                engine["server"] = index.layout | _whose(index.shards, any(system.shard_depth for system in systems))
     count = len(set(dataset.document_ids))
     rows = len(dataset.documents) / count  # passages of a document, else 1
     results = []
@@ -122,6 +137,33 @@ def _measure(
                 cost = replace(cost, index_s=index_s, memory_bytes=float(grown()))
         results.append(system_result(run, dataset.qrels, cost, measures))
     return results, engine
+
+
+def _on_server(where: str | Path | None) -> bool:
+    place = chosen_place(where)
+    return place is not None and is_address(place)
+
+
+def _whose(shards: int, per_shard: bool) -> dict[str, str]:
+    """Return over which documents depth and IDF are, where there are several shards; else it is the same."""
+    if shards == 1:
+        return {}
+    return {"depth_and_idf": "the whole collection's" + "; of rows per shard each shard's, as deployed" * per_shard}
+
+
+def _twins(found: Mapping[str, SystemResult], twin_of: Mapping[str, str]) -> list[str]:
+    """Return what each system loses or gains as deployed: its paired difference."""
+    notes = []
+    for name, twin in twin_of.items():
+        measure = found[name].values.columns[0]
+        one, other = found[twin].values[measure], found[name].values[measure]
+        pair = statistics.paired(one, other)
+        change = pair.difference
+        notes.append(
+            f"{twin} − {name}: {change.value:+.3f} {measure} ({change.low:+.3f} to {change.high:+.3f}), "
+            f"{pair.wins} queries better, {pair.losses} worse"
+        )
+    return notes
 
 
 def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, own: set[str]) -> Run:

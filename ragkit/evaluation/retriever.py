@@ -140,19 +140,21 @@ class Retriever:
         if rerank is None:
             if first in HYBRIDS:
                 return self.index.fuse(Fusion(tuple(self._first_stages(vectors)), HYBRIDS[first]), limit)
-            return self.index.search(vectors[first], first, limit)
+            (name,) = self.system.first_vectors
+            return self.index.search(vectors[name], name, limit)
         limit = min(limit, self.depth)
         if self.rescore is None:
-            return self.index.search(vectors[rerank], rerank, limit, self._first_stages(vectors))
+            per_shard = self.system.shard_depth is not None
+            using = self.system.vectors[-1]
+            return self.index.search(vectors[using], using, limit, self._first_stages(vectors), per_shard)
         found = [self.index.search(stage.vector, stage.using, stage.depth) for stage in self._first_stages(vectors)]
         candidates = list(dict(hit for hits in found for hit in hits).items())
         return sorted(self.rescore(query_id, text, candidates), key=lambda hit: (-hit[1], hit[0]))[:limit]
 
     def _first_stages(self, vectors: dict[str, Vector]) -> list[Prefetch]:
-        depth, names = self.depth, [self.system.first]
-        if self.system.first in HYBRIDS:
-            depth, names = self.system.of_each_side(depth), ["dense", "bm25"]
-        return [Prefetch(vectors[name], name, depth) for name in names]
+        hybrid = self.system.first in HYBRIDS
+        depth = self.system.of_each_side(self.depth) if hybrid else self.depth
+        return [Prefetch(vectors[name], name, depth) for name in self.system.first_vectors]
 
 
 def best_passages(hits: Hits, passage_of: Mapping[str, str]) -> Hits:

@@ -1,7 +1,7 @@
 """What a system is, by its name, and what it returned: a run."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -29,7 +29,8 @@ def is_oracle(name: str) -> bool:
 class System:
     """A first stage by the vectors `first` (or a hybrid), reranked by `rerank` if there is one.
 
-    per_side: see of_each_side.
+    per_side: see of_each_side. shard_depth: the depth of each shard, for a system as one request to a server of
+    several shards has it: see as_deployed.
 
     >>> System.parse("dense+colbert").name
     'dense→colbert'
@@ -40,6 +41,7 @@ class System:
     first: str
     rerank: str | None = None
     per_side: int = 100
+    shard_depth: int | None = None
 
     @classmethod
     @public("The system cannot be told")
@@ -65,13 +67,36 @@ class System:
 
     @property
     def name(self) -> str:
-        return self.first if self.rerank is None else f"{self.first}→{self.rerank}"
+        name = self.first if self.rerank is None else f"{self.first}→{self.rerank}"
+        if self.shard_depth is None:
+            return name
+        return f"{name}{f' @{self.shard_depth}' if self.rerank else ''} per shard"
 
     @property
     def vectors(self) -> tuple[str, ...]:
         """The names of the vectors that the system needs."""
-        first = ("dense", "bm25") if self.first in HYBRIDS else (self.first,)
-        return first if self.rerank is None or self.rerank in RESCORERS else (*first, self.rerank)
+        rerank = () if self.rerank is None or self.rerank in RESCORERS else (self._kept(self.rerank),)
+        return (*self.first_vectors, *rerank)
+
+    @property
+    def first_vectors(self) -> tuple[str, ...]:
+        """The names of the vectors of its first stages."""
+        return tuple(map(self._kept, ("dense", "bm25") if self.first in HYBRIDS else (self.first,)))
+
+    def _kept(self, name: str) -> str:
+        return "bm25-modifier" if name == "bm25" and self.shard_depth is not None else name
+
+    def as_deployed(self, depth: int) -> "System | None":
+        """Return the system as one request to a server has it: depth and IDF are each shard's. None if it is the same.
+
+        >>> System("dense", "colbert").as_deployed(10).name, System("bm25").as_deployed(10).vectors
+        ('dense→colbert @10 per shard', ('bm25-modifier',))
+        >>> System("colbert").as_deployed(10)
+        """
+        if self.rerank in RESCORERS:  # these are two requests anyway
+            return None
+        changes = self.rerank is not None or "bm25" in self.first_vectors
+        return replace(self, shard_depth=depth) if changes else None
 
     def of_each_side(self, depth: int) -> int:
         """Return how many candidates a hybrid takes of `dense`, and as many of `bm25`, whatever the limit.
