@@ -24,11 +24,20 @@ def is_address(text: str) -> bool:
     return bool("://" in text or _HALF.match(text) or _NO_SCHEME.fullmatch(text))
 
 
+def separate(text: str) -> list[str]:
+    """Return the addresses of a text: a cluster may have several, separated by commas.
+
+    >>> separate("http://one:6333, http://two:6333")
+    ['http://one:6333', 'http://two:6333']
+    """
+    return re.split(r"\s*,\s*(?=[a-zA-Z]+://)", text.strip().rstrip(","))
+
+
 def checked(text: str, what: str = "The address of the server") -> str:
     """Return an address as the kit uses it: http:// or https:// in small letters, and no slash at its end.
 
-    what: how a message names it. Raises RagkitError, without its user and password, for a text that is no whole
-    address, for other schemes, and for hosts and ports that there cannot be.
+    Of several, separated by commas, each is. what: how a message names it. Raises RagkitError, without its user and
+    password, for a text that is no whole address, for other schemes, and for hosts and ports that there cannot be.
 
     >>> checked("HTTP://localhost:6333/ ")
     'http://localhost:6333'
@@ -37,6 +46,11 @@ def checked(text: str, what: str = "The address of the server") -> str:
         ...
     ragkit.errors.RagkitError: The address of the server is only half of one; did you mean 'http://localhost:6333'?
     """
+    parts = separate(text)
+    return _checked(parts[0], what) if len(parts) == 1 else ",".join(_checked(part, what) for part in parts)
+
+
+def _checked(text: str, what: str) -> str:
     text = text.strip()
     scheme, mark, rest = text.partition("://")
     told = plain(shown(text))

@@ -88,12 +88,23 @@ class Seen:
 class StubServer(Serving):
     """Use as a context manager; `url` is its address, `seen` the requests so far, `fail` scripts its faults.
 
-    limit: bytes of a request at most, as Qdrant's max_request_size_mb. api_key: what requests must carry. nodes: of
-    the cluster, which makes as many shards if nobody asks for a number.
+    limit: bytes of a request at most, as Qdrant's max_request_size_mb. api_key: what requests must carry; read_key:
+    what those that only read may. nodes: of the cluster, which makes as many shards if nobody asks for a number.
+    strict: the strict mode of every collection. proxy: bytes that a proxy before the server takes at most.
     """
 
-    def __init__(self, limit: int = LIMIT, api_key: str | None = None, version: str = "1.20.0", nodes: int = 1):
+    def __init__(
+        self,
+        limit: int = LIMIT,
+        api_key: str | None = None,
+        version: str = "1.20.0",
+        nodes: int = 1,
+        read_key: str | None = None,
+        strict: dict | None = None,
+        proxy: int | None = None,
+    ):
         self.limit, self.api_key, self.version, self.nodes = limit, api_key, version, nodes
+        self.read_key, self.strict, self.proxy = read_key, strict or {}, proxy
         self.engine = QdrantClient(":memory:")
         self.collections: dict[str, models.CreateCollection] = {}
         self.optimizers: dict[str, dict] = {}
@@ -133,8 +144,14 @@ class StubServer(Serving):
 
     def handle(self, seen: Seen, content: bytes, part: bool = False) -> tuple[int, dict]:
         """Return the status and the body of the answer to a request."""
-        if self.api_key and seen.path != "/" and seen.headers.get("api-key") != self.api_key:
+        key = seen.headers.get("api-key")
+        if self.api_key and seen.path != "/" and key not in (self.api_key, self.read_key or self.api_key):
             return 401, _error("Must provide an API key or an Authorization bearer token")
+        reads = seen.method == "GET" or re.search(r"/points(/(count|scroll|query|query/batch))?$", seen.path)
+        if key and key == self.read_key and (not reads or seen.method == "PUT"):
+            return 403, _error("Forbidden: Global manage access is required")
+        if self.proxy and len(content) > self.proxy:
+            return 413, "<html><head><title>413 Request Entity Too Large</title></head></html>"
         if len(content) > self.limit:
             sizes = f"({len(content)} bytes) is larger than allowed (limit: {self.limit} bytes)"
             return 400, _error(f"Payload error: JSON payload {sizes}.")
@@ -183,6 +200,16 @@ def _plain(model):
 def _known(stub: StubServer, name: str) -> None:
     if name not in stub.collections:
         raise _Problem(404, f"Not found: Collection `{name}` doesn't exist!")
+
+
+def _at_most(stub: StubServer, setting: str, count: int, what: str) -> None:
+    if count > stub.strict.get(setting, count):
+        raise _Problem(400, f'Forbidden: Limit exceeded {count} > {stub.strict[setting]} for "{what}".')
+
+
+def _exactly(stub: StubServer, exact: bool | None) -> None:
+    if exact and stub.strict.get("search_allow_exact") is False:
+        raise _Problem(400, "Forbidden: Exact search disabled!. Help: Set exact=false.")
 
 
 def _version(stub, part):
@@ -243,6 +270,7 @@ def _info(stub, name, part):
             "optimizer_config": {"default_segment_number": 0, "flush_interval_sec": 5} | stub.optimizers.get(name, {}),
             "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
             "metadata": made.get("metadata"),
+            "strict_mode_config": {"enabled": True, **stub.strict} if stub.strict else None,
         },
         "payload_schema": {},
     }
@@ -251,6 +279,9 @@ def _info(stub, name, part):
 
 def _upsert(stub, name, request: models.PointsList, part):
     _known(stub, name)
+    _at_most(stub, "upsert_max_batchsize", len(request.points), "upsert limit")
+    if len(request.points) > stub.strict.get("write_rate_limit", len(request.points)):
+        raise _Problem(429, "Rate limiting exceeded: request larger than rate limiter capacity, please try to split")
     shards = stub.shards(name)
     spread: dict[str, list] = {}
     for point in request.points[:: 2 if part else 1]:
@@ -269,6 +300,7 @@ def _delete(stub, name, request: models.PointsSelector, part):
 
 def _count(stub, name, request: models.CountRequest, part):
     _known(stub, name)
+    _exactly(stub, request.exact)
     return {"count": sum(stub.engine.count(shard, request.filter).count for shard in stub.shards(name))}
 
 
@@ -286,6 +318,7 @@ def _retrieve(stub, name, request: models.PointRequest, part):
 def _scroll(stub, name, request: models.ScrollRequest, part):
     _known(stub, name)
     limit = request.limit or 10
+    _at_most(stub, "max_query_limit", limit, "limit")
     records = [
         record
         for shard in stub.shards(name)
@@ -306,6 +339,10 @@ def _scroll(stub, name, request: models.ScrollRequest, part):
 def _query(stub, name, request: models.QueryRequest, part):
     _known(stub, name)
     limit, first = request.limit or 10, request.offset or 0
+    _at_most(stub, "max_query_limit", limit, "limit")
+    _exactly(stub, request.params and request.params.exact)
+    conditions = request.filter.should or [] if request.filter else []
+    _at_most(stub, "condition_max_size", max((len(c.has_id) for c in conditions), default=0), "condition size")
     if isinstance(request.query, models.RrfQuery | models.FusionQuery) and len(stub.shards(name)) > 1:
         stages = request.prefetch if isinstance(request.prefetch, list) else [request.prefetch]
         lists = [_merged(stub, name, stage, stage.limit or 10) for stage in stages]
@@ -340,6 +377,7 @@ def _merged(stub, name, request: models.QueryRequest | models.Prefetch, limit: i
 
 
 def _batch(stub, name, request: models.QueryRequestBatch, part):
+    _at_most(stub, "search_max_batchsize", len(request.searches), "search batch size")
     return [_query(stub, name, search, part) for search in request.searches]
 
 
@@ -418,7 +456,7 @@ def _handler(stub: StubServer) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, seen: Seen, status: int, body: object, headers: dict) -> None:
             seen.status = status
-            content = json.dumps(body).encode()
+            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             try:
                 self.send_response(status)
                 for name, value in {

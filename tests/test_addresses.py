@@ -124,7 +124,7 @@ def test_errors_show_no_password(stub, secret, tmp_path, monkeypatch, recwarn):
     refused("reader:s3cret@localhost:6333")
     stub.fail("GET", "/exists", Answer(403))
     refused(secret)
-    stub.version = "1.9.0"
+    stub.version = "1.17.0"
     with open_index(secret, {"dense": VectorSpec(2)}) as index:
         told += [repr(index), index.engine, index.url, index.place]
     stub.version = None

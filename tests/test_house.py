@@ -34,7 +34,7 @@ def test_imports_run_one_way():
         ("display/tables", "from ragkit.evaluation import retriever", "Whoever only measures"),
         ("encoders/bm25", "import qdrant_client", "Encoders know no engine"),
         ("engines/edge", "from ragkit.encoders import encoder", "Only the ingest"),
-        ("evaluation/comparing", "from ragkit.engines import _connection", "Private modules"),
+        ("evaluation/comparing", "from ragkit.engines import _retries", "Private modules"),
     ],
 )
 def test_an_import_upwards_is_noticed(module, line, broken, tmp_path):

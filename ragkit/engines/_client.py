@@ -109,10 +109,13 @@ def collection_name(name: str, vectors: dict[str, VectorSpec], content: str) -> 
     return f"{name}-{sha256(repr((content, sorted(kept.items()))).encode()).hexdigest()[:12]}"
 
 
-def vectors_config(vectors: dict[str, VectorSpec]) -> dict:
-    """Return the arguments of create_collection that describe the vectors."""
+def vectors_config(vectors: dict[str, VectorSpec], memory: bool = True) -> dict:
+    """Return the arguments of create_collection that describe the vectors.
+
+    memory: whether the server knows that word; for older ones it is said in theirs.
+    """
     return {
-        "vectors_config": {n: _params(spec) for n, spec in vectors.items() if not spec.sparse},
+        "vectors_config": {n: _params(spec, memory) for n, spec in vectors.items() if not spec.sparse},
         "sparse_vectors_config": {n: _sparse_params(spec) for n, spec in vectors.items() if spec.sparse} or None,
     }
 
@@ -163,7 +166,7 @@ def _sparse_kind(modifier: bool) -> str:
     return "sparse, IDF by Qdrant's modifier" if modifier else "sparse, IDF in the query"
 
 
-def _params(spec: VectorSpec) -> models.VectorParams:
+def _params(spec: VectorSpec, memory: bool = True) -> models.VectorParams:
     storage = spec.storage
     multivector = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
     return models.VectorParams(
@@ -171,23 +174,24 @@ def _params(spec: VectorSpec) -> models.VectorParams:
         distance=models.Distance.COSINE,
         multivector_config=multivector if spec.multivector else None,
         datatype=models.Datatype(storage.datatype),
-        quantization_config=_quantization(storage),
+        quantization_config=_quantization(storage, memory),
         # With m=0 there is no graph. Over multivectors one costs tokens² comparisons an insertion.
         hnsw_config=models.HnswConfigDiff(m=storage.hnsw_m),
-        memory=models.Memory.COLD if storage.on_disk else None,
+        memory=models.Memory.COLD if storage.on_disk and memory else None,
+        on_disk=True if storage.on_disk and not memory else None,
     )
 
 
-def _quantization(storage: Storage) -> models.QuantizationConfig | None:
-    pinned = models.Memory.PINNED
+def _quantization(storage: Storage, memory: bool) -> models.QuantizationConfig | None:
+    pinned: dict[str, Any] = {"memory": models.Memory.PINNED} if memory else {"always_ram": True}
     if storage.quantization is None:
         return None
     if storage.quantization == "int8":
-        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, memory=pinned)
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, **pinned)
         return models.ScalarQuantization(scalar=scalar)
     if storage.quantization == "binary":
-        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(memory=pinned))
-    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO[storage.quantization], memory=pinned)
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(**pinned))
+    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO[storage.quantization], **pinned)
     return models.TurboQuantization(turbo=turbo)
 
 

@@ -1,38 +1,36 @@
-"""A connection to a Qdrant server: vectors in few digits, what fails for a while sent again, answers not trusted."""
+"""A connection to a Qdrant server: found, its answers not trusted, vectors in few digits."""
 
+import ipaddress
 import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
-from random import random
-from time import monotonic, sleep
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 from qdrant_client import QdrantClient
 from qdrant_client.common.version_check import is_compatible
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
 
 from ragkit import network
-from ragkit.addresses import checked
+from ragkit.addresses import checked, separate
+from ragkit.engines._hearing import heard
+from ragkit.engines._retries import Retries
 from ragkit.errors import RagkitError, plain, shown
 from ragkit.vectors import Sparse, Vector
 
-# Too slow, too many requests, or something between here and the server: the same request may succeed later.
-PASSING = {408, 429, 500, 502, 503, 504}
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 # Of an answer: a page of 10,000 ids of documents has 1 to 5 MB, and a million hits have 40 MB.
 MOST_ANSWER_BYTES = 64 * 2**20
-# Of an answer that is an error, so much is read for its message.
-_MOST_MESSAGE_BYTES = 4096
 _VERSION = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}[\w.+-]{0,40}", re.ASCII)
 
-Send = Callable[[httpx.Request], httpx.Response]
+_QDRANTS_PORT = 6333
+# So long one of several addresses may take to connect.
+_CONNECT_S = 5
 
 # Unit vectors keep their float32 with so many decimals.
 _DECIMALS = 9
@@ -40,23 +38,68 @@ _DECIMALS = 9
 _SHORT, _LONG = 13, 25
 
 
-def connect(url: str, timeout: int) -> tuple[QdrantClient, str]:
-    """Return a client that sends what failed again, and the server's version.
+@dataclass(frozen=True)
+class Connection:
+    """A client of a server that answered at `url`, its version, and what was sent again."""
 
-    The key is QDRANT_API_KEY. Raises RagkitError if no Qdrant server answers; warns if its version is too far
-    from qdrant-client's.
+    client: QdrantClient
+    url: str
+    version: str
+    retries: Retries
+
+
+def connect(url: str, timeout: int) -> Connection:
+    """Return a connection to a server that sends what failed again, to another node where there are several.
+
+    url: an address or several, separated by commas, of which the first that answers is used. Without a port Qdrant's
+    own is tried, 6333, then the scheme's. The key is QDRANT_API_KEY. Raises RagkitError if no Qdrant server answers;
+    warns if its version is too far from qdrant-client's, and of a key that others on the way may read.
     """
-    url, key = checked(url), api_key()
+    nodes, key = [with_port(address) for address in separate(checked(url))], api_key()
+    addresses = [(address, node) for node in nodes for address in node]
+    failures = []
+    for address, node in addresses:
+        others = [other[0] for other in nodes if other is not node]
+        found = _greet(address, others, key, timeout, alone=len(addresses) == 1)
+        if isinstance(found, Connection):
+            break
+        failures.append(f"{shown(address)} ({found})")
+    else:
+        raise RagkitError(f"No Qdrant server answers at {', nor at '.join(failures)}. Check QDRANT_URL, or unset it.")
+    if key and urlsplit(found.url).scheme == "http" and not _on_loopback(found.url):
+        warnings.warn(
+            f"QDRANT_API_KEY goes to {shown(found.url)} without encryption, for all on the way to read: use https.",
+            stacklevel=2,
+        )
+    if not is_compatible(version("qdrant-client"), found.version):
+        warnings.warn(
+            f"The server at {shown(found.url)} is Qdrant {found.version}, and qdrant-client "
+            f"{version('qdrant-client')} is made for servers one minor version away at most: what it asks for may be "
+            "refused or ignored. Update the older one.",
+            stacklevel=2,
+        )
+    return found
+
+
+def _greet(address: str, others: list[str], key: str, timeout: int, alone: bool) -> "Connection | str":
+    """Return a connection, or why nothing answers there. Raises RagkitError if something else than Qdrant does."""
     try:
-        # Its own check runs in a thread, and its warning comes whenever that is done.
-        client = QdrantClient(url=url, api_key=key or None, timeout=timeout, check_compatibility=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+            # Its own check runs in a thread, and its warning comes whenever that is done.
+            client = QdrantClient(url=address, api_key=key or None, timeout=timeout, check_compatibility=False)
     except ValueError:  # its message quotes the address as it is
-        raise RagkitError(f"{plain(shown(url))} is no address; expected one such as http://localhost:6333.") from None
-    network.bound(client.http.client._client, MOST_ANSWER_BYTES)  # httpx's client, which no public name leads to
-    retries = Retries()
+        told = plain(shown(address))
+        raise RagkitError(f"{told} is no address; expected one such as http://localhost:6333.") from None
+    http = client.http.client._client  # httpx's client, which no public name leads to
+    network.bound(http, MOST_ANSWER_BYTES)
+    if not alone:  # what a firewall swallows is not waited for as long
+        http.timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_S))
+    retries = Retries(addresses=[address, *others])
     client.http.client.add_middleware(retries)
+    retries.alone = True  # no other node answers in this one's place
     try:
-        with understood(f"What answers at {shown(url)}"):
+        with understood(f"What answers at {shown(address)}"):
             found = client.info().version
             if not _VERSION.fullmatch(found):
                 raise ValueError(found)
@@ -64,16 +107,30 @@ def connect(url: str, timeout: int) -> tuple[QdrantClient, str]:
         client.close()
         if retries.reached:
             raise
-        raise RagkitError(
-            f"No Qdrant server answers at {shown(url)} ({error}). Check QDRANT_URL, or unset it."
-        ) from None
-    if not is_compatible(version("qdrant-client"), found):
-        warnings.warn(
-            f"The server at {shown(url)} is Qdrant {found}, and qdrant-client {version('qdrant-client')} is made for "
-            "servers one minor version away at most: what it asks for may be refused or ignored. Update the older one.",
-            stacklevel=2,
-        )
-    return client, found
+        return str(error)
+    retries.alone = False
+    return Connection(client, address, found, retries)
+
+
+def with_port(address: str) -> list[str]:
+    """Return an address as it is if it has a port, else with Qdrant's own and with its scheme's.
+
+    >>> with_port("https://qdrant.example/films")
+    ['https://qdrant.example:6333/films', 'https://qdrant.example:443/films']
+    """
+    parts = urlsplit(address)
+    if parts.port is not None:
+        return [address]
+    ports = (_QDRANTS_PORT, 443 if parts.scheme == "https" else 80)
+    return [parts._replace(netloc=f"{parts.netloc.rstrip(':')}:{port}").geturl() for port in ports]
+
+
+def _on_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def api_key() -> str:
@@ -92,12 +149,6 @@ def api_key() -> str:
     return key
 
 
-def heard(text: str, length: int = 200) -> str:
-    """Return what a server said in printable characters, cut, and without the key, which it may say back."""
-    key = os.environ.get("QDRANT_API_KEY", "").strip()
-    return plain(text.replace(key, "…") if key else text, length)
-
-
 @contextmanager
 def understood(what: str) -> Iterator[None]:
     """Turn whatever qdrant-client makes of an answer that is none of Qdrant's into a RagkitError.
@@ -108,103 +159,20 @@ def understood(what: str) -> Iterator[None]:
         yield
     except RagkitError:
         raise
-    except (ResponseHandlingException, UnexpectedResponse, ValueError, RecursionError, AssertionError):
+    except (ResponseHandlingException, UnexpectedResponse, ValueError, RecursionError, AssertionError) as error:
         # The cause is left out: it holds the answer, of any length.
         raise RagkitError(
             f"{what} is no Qdrant server. Check QDRANT_URL, or unset it; or something between here and there answers, "
-            "such as a proxy, or a network that one must log in to."
+            f"such as a proxy, or a network that one must log in to. What cannot be understood is {_quoted(error)}."
         ) from None
 
 
-class Retries:
-    """Middleware for qdrant-client's HTTP client, at most `tries` times a request and within `seconds`.
-
-    Every request that ragkit sends may be sent twice: points have ids, so storing one again changes nothing.
-    It waits as long as the server asks (Retry-After), else 0.5 s, doubled each time, each wait varied by half
-    so that many clients do not come back at once. A server that has never answered is not waited for: its
-    address is more likely wrong. Raises RagkitError when it gives up, and for every answer that would be the
-    same next time (400, 401, 403, 404, 413 …), with the server's own message.
-    """
-
-    def __init__(self, tries: int = 6, seconds: float = 300.0):
-        self.tries, self.seconds = tries, seconds
-        self.reached = False
-
-    def __call__(self, request: httpx.Request, send: Send) -> httpx.Response:
-        start = monotonic()
-        for tried in range(1, self.tries + 1):
-            wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (tried - 1)) * (0.5 + random())
-            try:
-                response = send(request)
-            except ResponseHandlingException as error:
-                problem = heard(network.in_words(error.source))
-                if not self.reached:
-                    raise RagkitError(problem) from None
-                if not isinstance(error.source, httpx.TransportError):
-                    raise RagkitError(
-                        f"The Qdrant server's answer to {_name(request)} cannot be read: {problem}."
-                    ) from None
-            else:
-                self.reached = True
-                if response.status_code in (200, 201, 202):
-                    return response
-                if response.status_code < 400:
-                    raise RagkitError(_elsewhere(request, response))
-                problem = f"{response.status_code}: {_message(response)}"
-                if response.status_code not in PASSING:
-                    raise RagkitError(f"The Qdrant server refused {_name(request)} with {problem}.{_advice(response)}")
-                wait = _asked(response) or wait
-            if tried == self.tries or monotonic() - start + wait > self.seconds:
-                raise RagkitError(
-                    f"The Qdrant server failed at {_name(request)} {tried} times in {monotonic() - start:.0f} s "
-                    f"(the last time: {problem})."
-                )
-            sleep(wait)
-        raise AssertionError("unreachable")
-
-
-def _name(request: httpx.Request) -> str:
-    return f"{request.method} {request.url.path}"
-
-
-def _message(response: httpx.Response) -> str:
-    """Return the message of an error: Qdrant's, or the beginning of what a proxy, say, has answered."""
-    try:
-        if len(response.content) <= _MOST_MESSAGE_BYTES:
-            return heard(response.json()["status"]["error"].rstrip("."))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        pass
-    # Not in the charset that it names, which may be none of text.
-    text = response.content[:_MOST_MESSAGE_BYTES].decode("utf8", "replace").strip()
-    return heard(text or response.reason_phrase)
-
-
-def _elsewhere(request: httpx.Request, response: httpx.Response) -> str:
-    told = f"What answers {_name(request)} is no Qdrant server: it answered {response.status_code}"
-    place = response.headers.get("Location")
-    if place is None:
-        return f"{told}. Check QDRANT_URL, or unset it."
-    return (
-        f"{told}, a redirect to {heard(shown(place))!r}, where the key is not sent. If that is your server, name it as "
-        "the address; else log in to the network, or check QDRANT_URL."
-    )
-
-
-def _asked(response: httpx.Response) -> float | None:
-    """Return the seconds that the server asks to wait, given as a number or as a date."""
-    text = response.headers.get("Retry-After")
-    try:
-        return None if text is None else float(Retry().parse_retry_after(text))
-    except (InvalidHeader, ValueError, OverflowError):
-        return None
-
-
-def _advice(response: httpx.Response) -> str:
-    if response.status_code in (401, 403):
-        return " Check QDRANT_API_KEY."
-    if response.status_code == 413 or b"larger than allowed" in response.content[:_MOST_MESSAGE_BYTES]:
-        return " Lower ServerOptions(request_bytes=…), or raise what the server or a proxy before it takes."
-    return ""
+def _quoted(error: BaseException) -> str:
+    """Return the beginning of an answer that is no JSON, or what is wrong with one that is."""
+    source = getattr(error, "source", error)
+    content = getattr(error, "content", None)
+    text = getattr(source, "doc", None) or (content.decode("utf8", "replace") if content else str(source))
+    return repr(heard(str(text), 120))
 
 
 def shortened(array: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ class DocumentFrequencies:
     >>> two = Sparse(np.array([7, 9], np.uint32), np.ones(2, np.float32))
     >>> frequencies = DocumentFrequencies()
     >>> frequencies.count(two)
-    >>> frequencies.weighted(two).values.round(3).tolist()
+    >>> [round(weight, 3) for weight in frequencies.weighted(two).values.tolist()]
     [0.288, 0.288]
     """
 

@@ -1,7 +1,8 @@
 """What every engine's index does alike: checks, batches, the order of results."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,18 +49,23 @@ class Index(ABC):
     """Documents with named vectors in a Qdrant engine, searched as their Storage says (exactly unless told).
 
     `engine` says in words which engine answers; `measurable` whether its speed and size are those
-    of Qdrant (local mode's are not); `batch_bytes` how many bytes are stored at a time; `place` where the documents
-    are, as a sentence begins; `reopened` whether there were some already when it was opened; `shards` in how many
-    parts it is searched, each for itself; `layout` how a server spreads them: its nodes, shards and replicas.
+    of Qdrant (local mode's are not); `batch_bytes` how many bytes, and `batch_documents` how many documents, are
+    stored at a time at most; `place` where the documents are, as a sentence begins; `reopened` whether there were some
+    already when it was opened; `shards` in how many parts it is searched, each for itself; `layout` how a
+    server spreads them: its nodes, shards and replicas; `lost_s` how many seconds of requests went before their last
+    sending, and `again` why how many were sent again.
     """
 
     engine: str
     measurable = True
     batch_bytes: int
+    batch_documents: int | None = None
     place: str
     reopened = False
     shards = 1
     layout: dict[str, int] = {}
+    lost_s = 0.0
+    again: Counter[str] = Counter()
 
     def __init__(self, vectors: dict[str, VectorSpec]):
         self.vectors = dict(vectors)
@@ -118,7 +124,7 @@ class Index(ABC):
             for doc_id, document in zip(doc_ids, documents, strict=True):
                 self._check(doc_id, document)
                 own = self._request_bytes(doc_id, document)
-                if batch and size + own > self.batch_bytes:
+                if batch and (size + own > self.batch_bytes or len(batch) == self.batch_documents):
                     send()
                 ids.append(doc_id)
                 batch.append(document)
@@ -176,7 +182,7 @@ class Index(ABC):
         self._count_stored_words()
         return self._frequencies[using].weighted(vector)
 
-    def _count_words(self, documents: Iterable[dict[str, Vector]]) -> None:
+    def _count_words(self, documents: Iterable[Mapping[str, Vector]]) -> None:
         for document in documents:
             for name, frequencies in self._frequencies.items():
                 vector = document[name]

@@ -108,6 +108,10 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
     floats, largest, small, exact = 0, "", 0, True
     new: dict[tuple[CachedEncoder, str], int] = {}
     specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
+    if remote:
+        from ragkit.engines.server import require  # half a second to import, and Edge does without
+
+        require(str(where), specs)
     kept = 0
     for name, encoder in encoders.items():
         spec = specs[name]

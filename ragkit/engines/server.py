@@ -1,18 +1,23 @@
 """Qdrant servers, clusters and Cloud: collections that are never dropped by surprise, uploads that survive."""
 
 import sys
+import warnings
+from collections import Counter
 from contextlib import suppress
 from time import monotonic, sleep
 
 import numpy as np
 from qdrant_client import models
 
+from ragkit.engines import versions
 from ragkit.engines._client import ClientIndex, collection_name, differences, search_params, vectors_config
-from ragkit.engines._connection import connect, heard, point_bytes, shortened, understood
+from ragkit.engines._connection import connect, point_bytes, shortened, understood
+from ragkit.engines._hearing import heard
+from ragkit.engines._retries import TooLarge
 from ragkit.engines.server_options import MAX_REQUEST_BYTES, ServerOptions
 from ragkit.errors import RagkitError, shown
 from ragkit.progress import progress
-from ragkit.vectors import Sparse, VectorSpec
+from ragkit.vectors import Sparse, Vector, VectorSpec
 
 # Documents whose ids are read, or deleted, in one request.
 _PAGE = 10_000
@@ -28,13 +33,22 @@ def ask_server(url: str, timeout: int = 5) -> str:
 
     Raises RagkitError if no Qdrant server answers, or if it does not let QDRANT_API_KEY in; warns as `connect` does.
     """
-    client, found = connect(url, timeout)
+    found = connect(url, timeout)
     try:
         with understood(f"What answers at {shown(url)}"):
-            client.collection_exists("ragkit")  # its version a server tells to everybody
+            found.client.collection_exists("ragkit")  # its version a server tells to everybody
     finally:
-        client.close()
-    return found
+        found.client.close()
+    return found.version
+
+
+def require(url: str, vectors: dict[str, VectorSpec]) -> None:
+    """Raise RagkitError if the server at an address does not answer, or cannot keep vectors so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever opens the index warns
+        found = connect(url, ServerOptions().timeout)
+    found.client.close()
+    versions.require(found.version, vectors)
 
 
 class ServerIndex(ClientIndex):
@@ -49,26 +63,37 @@ class ServerIndex(ClientIndex):
 
     def __init__(self, url: str, name: str, vectors: dict[str, VectorSpec], content: str, options: ServerOptions):
         self.url, self.options = shown(url), options  # for messages
-        client, found = connect(url, options.timeout)
-        self.engine = self._server = f"Qdrant server {found}"
+        found = connect(url, options.timeout)
+        client, self.version, self._retries = found.client, found.version, found.retries
+        self.engine = self._server = f"Qdrant server {self.version}"
         self.batch_bytes = options.request_bytes
+        self._strict = models.StrictModeConfigOutput()
         self._beyond: list[int] = []
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
         name = collection_name(name, vectors, content)
         self.place = f"The collection {name} at {self.url}"
         self._answering = f"What answers at {self.url}"
         try:
+            versions.require(self.version, vectors)
             super().__init__(client, name, vectors)
         except BaseException:
             client.close()
             raise
+
+    @property
+    def lost_s(self) -> float:  # type: ignore[override]  # a constant elsewhere
+        return self._retries.lost_s
+
+    @property
+    def again(self) -> Counter[str]:  # type: ignore[override]
+        return self._retries.again
 
     def _open(self) -> None:
         with understood(self._answering):
             self._find()
 
     def _find(self) -> None:
-        exists = self.client.collection_exists(self.collection)
+        exists = made = self.client.collection_exists(self.collection)
         if exists and self.options.recreate:
             count = self.client.count(self.collection, exact=True).count
             print(f"ragkit: deleting {self.collection} at {self.url}, {count:,} documents", file=sys.stderr)
@@ -88,9 +113,25 @@ class ServerIndex(ClientIndex):
                 f"{self._server} at {self.url} made the collection {self.collection} otherwise than asked: "
                 f"{_listed(different)}. A newer server may know these settings (ragkit is made for 1.20)."
             )
+        self._obey(config.strict_mode_config, made)
         self._lay_out(config.params)
         if exists:
             self._load()
+
+    def _obey(self, strict: models.StrictModeConfigOutput | None, made: bool) -> None:
+        """Note what the collection's strict mode limits. Raises RagkitError if it forbids what the kit needs."""
+        if strict is None or not strict.enabled:
+            return
+        self._strict = strict
+        if strict.search_allow_exact is False:
+            if not made:
+                self.client.delete_collection(self.collection)
+            raise RagkitError(
+                f"{self.place} allows no exact search (search_allow_exact is false in its strict mode), and the kit "
+                "compares by exact search: set it to true for this collection, or choose another server."
+            )
+        limits = [n for n in (strict.upsert_max_batchsize, strict.write_rate_limit) if n]
+        self.batch_documents = min(limits, default=None)
 
     def _lay_out(self, params: models.CollectionParams) -> None:
         """Note how the collection is spread. Who may not ask how many nodes there are hears of shards alone."""
@@ -108,7 +149,7 @@ class ServerIndex(ClientIndex):
         try:
             self.client.create_collection(
                 self.collection,
-                **vectors_config(self.vectors),
+                **vectors_config(self.vectors, versions.numbers(self.version) >= versions.MEMORY),
                 shard_number=self.options.shards,
                 replication_factor=self.options.replicas,
                 write_consistency_factor=self.options.write_consistency,
@@ -120,10 +161,10 @@ class ServerIndex(ClientIndex):
 
     def _load(self) -> None:
         """Read which documents are stored without a gap; points beyond one are what an interruption left."""
-        offset, last, most = None, -1, _PAGE
+        offset, last, most, page = None, -1, _PAGE, self._page()
         while True:
             records, offset = self.client.scroll(
-                self.collection, limit=_PAGE, offset=offset, with_payload=["doc_id"], with_vectors=False
+                self.collection, limit=page, offset=offset, with_payload=["doc_id"], with_vectors=False
             )
             for record in records:  # in the order of their ids
                 doc_id = (record.payload or {}).get("doc_id")
@@ -173,12 +214,35 @@ class ServerIndex(ClientIndex):
 
     def _upsert(self, points, batch, doc_ids):
         try:
-            with understood(self._answering):
-                super()._upsert(points, batch, doc_ids)
+            self._send(points, batch, doc_ids)
         except RagkitError as error:
             raise RagkitError(
                 f"{error} {len(self.doc_ids):,} documents are stored; run it again, and it continues there."
             ) from error
+
+    def _send(self, points: list[int], batch: list[dict[str, Vector]], doc_ids: list[str]) -> None:
+        """Store a batch, in halves if it is too large for what takes it; later ones are as small from the start."""
+        try:
+            with understood(self._answering):
+                super()._upsert(points, batch, doc_ids)
+        except TooLarge as error:
+            size = sum(map(self._request_bytes, doc_ids, batch))
+            if len(points) == 1:
+                raise RagkitError(
+                    f"Document {doc_ids[0]!r} takes {size:,} bytes, which is too much for the server or a proxy before "
+                    f"it: {error} Raise its limit (client_max_body_size of nginx), or split the document."
+                ) from None
+            half = len(points) // 2
+            if "rate limiter" in str(error):
+                self.batch_documents = half
+            else:
+                self.batch_bytes = min(self.batch_bytes, size // 2)
+            self._send(points[:half], batch[:half], doc_ids[:half])
+            self._send(points[half:], batch[half:], doc_ids[half:])
+
+    def _page(self) -> int:
+        """Return of how many documents ids are read, or deleted, in one request."""
+        return min(_PAGE, self._strict.max_query_limit or _PAGE)
 
     def _finish(self):
         with understood(self._answering):
@@ -186,8 +250,9 @@ class ServerIndex(ClientIndex):
 
     def _settle(self) -> None:
         stale: list[models.ExtendedPointId] = [point for point in self._beyond if point >= len(self.doc_ids)]
-        for start in range(0, len(stale), _PAGE):
-            self.client.delete(self.collection, models.PointIdsList(points=stale[start : start + _PAGE]), wait=True)
+        page = min(self._page(), self.batch_documents or _PAGE)
+        for start in range(0, len(stale), page):
+            self.client.delete(self.collection, models.PointIdsList(points=stale[start : start + page]), wait=True)
         self._beyond = []
         self._count()
         if not self._indexed:
@@ -209,11 +274,12 @@ class ServerIndex(ClientIndex):
     def _wait_for_index(self) -> None:
         """Have the server make small copies and graphs of all that is stored, and wait until it has."""
         limit, calm = self.options.index_timeout, 0
+        request_timeout = min(limit, self._strict.max_timeout or limit)
         end = monotonic() + limit
         info = self.client.get_collection(self.collection)
         if info.config.optimizer_config.indexing_threshold != _INDEX_KB:
             optimizers = models.OptimizersConfigDiff(indexing_threshold=_INDEX_KB)
-            self.client.update_collection(self.collection, optimizers_config=optimizers, timeout=limit)
+            self.client.update_collection(self.collection, optimizers_config=optimizers, timeout=request_timeout)
         with progress(len(self.doc_ids), "the server indexes", "vector") as bar:
             while True:
                 info = self.client.get_collection(self.collection)
@@ -236,7 +302,16 @@ class ServerIndex(ClientIndex):
         with understood(self._answering):
             if not self._indexed:
                 self._wait_for_index()
+            self._allow(request["limit"], *(stage.limit for stage in request.get("prefetch") or ()))
             return super()._points(**request)
+
+    def _allow(self, *limits: int) -> None:
+        most = self._strict.max_query_limit
+        if most and max(limits) > most:
+            raise RagkitError(
+                f"{self.place} gives a query at most {most:,} documents (max_query_limit in its strict mode), and "
+                f"{max(limits):,} are asked for: raise it, or ask for fewer (--depth, --limit)."
+            )
 
     def _query_in_two(self, vector, using, limit, prefetch):
         # Within one request every shard would choose `depth` candidates of its own.
@@ -250,25 +325,35 @@ class ServerIndex(ClientIndex):
             )
             for stage in prefetch
         ]
+        self._allow(*(stage.depth for stage in prefetch))
+        at_once = self._strict.search_max_batchsize or len(stages)
         with understood(self._answering):
             if not self._indexed:
                 self._wait_for_index()
-            answers = self.client.query_batch_points(self.collection, stages)
+            answers = [
+                answer
+                for start in range(0, len(stages), at_once)
+                for answer in self.client.query_batch_points(self.collection, stages[start : start + at_once])
+            ]
         found = dict(hit for answer in answers for hit in self._ours(answer))
         if not found:
             return []
         ids: list[models.ExtendedPointId] = sorted(found)
+        size = self._strict.condition_max_size or len(ids)
+        parts = [models.HasIdCondition(has_id=ids[start : start + size]) for start in range(0, len(ids), size)]
         return self._points(
             query=self._plain(vector),
             using=using,
             limit=limit,
             search_params=self._search_params(using),
-            query_filter=models.Filter(must=[models.HasIdCondition(has_id=ids)]),
+            query_filter=models.Filter(should=[*parts]),
         )
 
     def _stored(self, points, names):
         with understood(self._answering):
-            yield from super()._stored(points, names)
+            page = self._page()
+            for start in range(0, len(points), page):
+                yield from super()._stored(points[start : start + page], names)
 
     def _search_params(self, using):
         return search_params(self.vectors[using].storage)

@@ -37,6 +37,8 @@ _PASSAGES = "a document's score is its best passage's (MaxP), depth counts passa
 LIMIT = 100
 
 _EVERY_S = 0.02
+# The share of queries sent again from which times say little of an undisturbed server.
+_FEW_AGAIN = 0.03
 
 
 @public("The systems cannot be compared")
@@ -83,10 +85,12 @@ def compare(
         groups.setdefault(tuple(encoders) if shared else tuple(sorted(system.vectors)), []).append(system)
     own, notes = fitting.own_documents(dataset.documents, dataset.queries)
     found: dict[str, SystemResult] = {}
+    again: list[str] = []
     engine = {"engine": "no engine: runs made elsewhere", "engine_times_are_qdrants": True}
     for group, members in groups.items():
         needed = {name: encoders[name] for name in group}
-        results, engine = _measure(dataset, needed, members, twins, depth, where, measures, own)
+        results, engine, told = _measure(dataset, needed, members, twins, depth, where, measures, own)
+        again += told
         found |= {result.system: result for result in results}
     notes = [*dataset.notes, *notes]
     for name, frame in (runs or {}).items():
@@ -98,7 +102,7 @@ def compare(
     )
     twin_of = {name: twin.name for name, twin in twins.items() if twin and twin.name in found}
     results = [found[row] for name in names for row in (name, twin_of.get(name)) if row]
-    notes += _twins(found, twin_of)
+    notes += _twins(found, twin_of) + again
     notes += _unanswered(dataset, results)
     documents = len(set(dataset.document_ids))
     return Comparison(dataset.name, documents, len(dataset.queries), config, results, tuple(notes))
@@ -106,8 +110,9 @@ def compare(
 
 def _measure(
     dataset, encoders, systems: list[System], twins, depth, where, measures, own: set[str]
-) -> tuple[list[SystemResult], dict]:
-    """Return the results of systems that share an index, of their twins too if it has shards, and what answered."""
+) -> tuple[list[SystemResult], dict, list[str]]:
+    """Return the results of systems that share an index, of their twins too if it has shards; what answered, and notes
+    on what was sent again."""
     plan(dataset, encoders, where).check()
     for encoder in encoders.values():  # so that a model's own time and memory are not counted as the engine's
         encoder.prepare(dataset.passages)
@@ -136,7 +141,7 @@ def _measure(
             if engine["engine_times_are_qdrants"]:
                 cost = replace(cost, index_s=index_s, memory_bytes=float(grown()))
         results.append(system_result(run, dataset.qrels, cost, measures))
-    return results, engine
+    return results, engine, [note for run in runs if (note := _sent_again(run))]
 
 
 def _on_server(where: str | Path | None) -> bool:
@@ -166,6 +171,19 @@ def _twins(found: Mapping[str, SystemResult], twin_of: Mapping[str, str]) -> lis
     return notes
 
 
+def _sent_again(run: Run) -> str:
+    """Return a note on the queries that a server had to be asked again; "" if there are none.
+
+    >>> _sent_again(Run("dense", pd.DataFrame(), pd.Series([1.0] * 4), sent_again={"429": 1}))
+    'Warning: dense: of 4 queries 1 sent again for 429; times are those of the last sending'
+    """
+    if not run.sent_again:
+        return ""
+    why = ", ".join(f"{count:,} sent again for {reason}" for reason, count in run.sent_again.items())
+    many = "Warning: " if sum(run.sent_again.values()) > _FEW_AGAIN * len(run.ms) else ""
+    return f"{many}{run.system}: of {len(run.ms):,} queries {why}; times are those of the last sending"
+
+
 def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, own: set[str]) -> Run:
     rescore = None
     if system.rerank == "oracle":
@@ -180,7 +198,7 @@ def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, o
     # An oracle has no price: it knows the judgments. And local mode's time is not Qdrant's: better none than that.
     if system.rerank == "oracle" or not index.measurable:
         return Run(run.system, results, run.ms * float("nan"))
-    return Run(run.system, results, run.ms, retriever.encoding_ms(dataset.queries))
+    return replace(run, results=results, encoding_ms=retriever.encoding_ms(dataset.queries))
 
 
 def _of_passages(dataset: Dataset) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """What a system is, by its name, and what it returned: a run."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -115,7 +116,8 @@ class Run:
 
     results: query_id, doc_id (str), score (float), rank (int, from 1), best first;
     ms: milliseconds that the engine took for each query, its encoding not included, by query_id; encoding_ms: those
-    that the models took for some of them, one at a time, NaN or empty where that was not measured.
+    that the models took for some of them, one at a time, NaN or empty where that was not measured; sent_again: for how
+    many queries a server had to be asked again, by the reason ("429"); their ms are those of the last sending.
 
     >>> results = pd.DataFrame({"query_id": ["q"] * 2, "doc_id": ["a", "b"], "score": [0.5, 0.1], "rank": [1, 2]})
     >>> Run("dense", results, pd.Series({"q": 1.0}))
@@ -126,6 +128,7 @@ class Run:
     results: pd.DataFrame
     ms: pd.Series
     encoding_ms: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    sent_again: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Run of {shorten(self.system, 60)!r}: {self._counts()}"

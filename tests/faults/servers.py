@@ -112,10 +112,10 @@ def _same(found: list, expected: list | None = None) -> bool:
 
 def _hurry() -> None:
     """Wait between tries as the kit does, but a hundredth as long."""
-    from ragkit.engines import _connection
+    from ragkit.engines import _retries
 
-    _connection._FIRST_WAIT_S = 0.005
-    _connection._LONGEST_WAIT_S = 0.05
+    _retries._FIRST_WAIT_S = 0.005
+    _retries._LONGEST_WAIT_S = 0.05
 
 
 def _meeting(stage: str, fault, specs: dict[str, VectorSpec] = SPECS, times: int = FOR_EVER) -> Callable[[Room], str]:
