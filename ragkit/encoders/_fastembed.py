@@ -15,15 +15,18 @@ import onnxruntime
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
 from fastembed.common.model_description import DenseModelDescription, ModelSource
 from fastembed.common.model_management import ModelManagement
+from fastembed.common.preprocessor_utils import load_tokenizer
 from fastembed.late_interaction.colbert import Colbert, ColbertEmbeddingWorker
 from fastembed.text.pooled_normalized_embedding import (
     PooledNormalizedEmbedding,
     PooledNormalizedEmbeddingWorker,
 )
 from huggingface_hub import get_session
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from ragkit.encoders.embedded import COLBERT, FOLDERS, TOKENS, model_folder
+from ragkit.encoders.exported import Export, read_export
+from ragkit.errors import RagkitError, plain
 from ragkit.network import bound
 
 WRITTEN_FOR = "0.9.1"
@@ -110,6 +113,91 @@ class EmbeddedTokens(_Embedded, Colbert):
         return super().token_count(texts, *args, **kwargs)  # there is no extension to include
 
 
+class ExportedColbert(Colbert):
+    """Late-interaction models in folders, each read as its Export says; rows have unit length.
+
+    FastEmbed's own reading differs by class and not by model: what a class has as constants, an object has here.
+    """
+
+    EXPORTS: dict[str, Export] = {}  # by the names they are registered under
+
+    def __init__(self, model_name: str, *args: Any, **kwargs: Any):
+        self.export = self.EXPORTS[_as_registered(model_name)]
+        self.QUERY_MARKER_TOKEN_ID = _marker(self.export.query_marker)
+        self.DOCUMENT_MARKER_TOKEN_ID = _marker(self.export.document_marker)
+        self.RESERVED_MARKER_TOKENS = int(self.export.document_marker is not None)
+        self.MASK_TOKEN = self.export.mask or ""
+        kwargs["specific_model_path"] = str(self.export.folder)  # so that worker processes know it
+        super().__init__(model_name, *args, **kwargs)
+
+    @classmethod
+    def _list_supported_models(cls) -> list[DenseModelDescription]:
+        return [
+            DenseModelDescription(
+                model=name,
+                dim=export.dim,
+                description=f"Text embeddings, Unimodal (text), {export.document_limit} input tokens truncation, "
+                f"registered from {export.folder}",
+                license="not known",
+                size_in_GB=round((export.folder / export.file).stat().st_size / 1e9, 3),
+                sources=ModelSource(url=export.folder.as_uri()),  # never fetched
+                model_file=export.file,
+            )
+            for name, export in cls.EXPORTS.items()
+        ]
+
+    def _load_tokenizer(self, model_dir: Path) -> None:
+        export = self.export
+        self.tokenizer, self.special_token_to_id = load_tokenizer(model_dir=model_dir)
+        self.query_tokenizer, _ = load_tokenizer(model_dir=model_dir)
+        padding: Any = self.tokenizer.padding  # load_tokenizer always sets it
+        self.pad_token_id = padding["pad_id"]
+        self.tokenizer.enable_truncation(max_length=export.document_limit - (export.document_marker is not None))
+        marked = export.query_marker is not None
+        self.query_tokenizer.enable_truncation(max_length=export.query_limit - marked)
+        if export.query_length is not None:
+            self.mask_token_id = self.query_tokenizer.token_to_id(self.MASK_TOKEN)
+            length = export.query_length - marked
+            self.query_tokenizer.enable_padding(pad_token=self.MASK_TOKEN, pad_id=self.mask_token_id, length=length)
+        self.skip_list = set(export.skipped)
+
+    def embed(self, *args: Any, **kwargs: Any) -> Iterable:
+        yield from super().embed(*args, file=self.export.file, **kwargs)  # which worker processes are told
+
+    def tokenize(self, documents: list[str], is_doc: bool = True, **kwargs: Any) -> list[Encoding]:
+        prompt = self.export.document_prompt if is_doc else self.export.query_prompt
+        return super().tokenize([prompt + text for text in documents] if prompt else documents, is_doc=is_doc, **kwargs)
+
+    def _preprocess_onnx_input(self, onnx_input: dict, is_doc: bool = True, **kwargs: Any) -> dict:
+        if (self.export.document_marker if is_doc else self.export.query_marker) is not None:
+            with_types = "token_type_ids" in onnx_input
+            onnx_input = super()._preprocess_onnx_input(onnx_input, is_doc=is_doc, **kwargs)
+            if with_types:
+                onnx_input["token_type_ids"] = np.zeros_like(onnx_input["input_ids"])
+        if not is_doc and self.export.attend:
+            onnx_input["attention_mask"] = np.ones_like(onnx_input["attention_mask"])
+        return onnx_input
+
+    def _post_process_onnx_output(self, output: Any, is_doc: bool = True, **kwargs: Any) -> Iterable:
+        if is_doc:
+            yield from super()._post_process_onnx_output(output, is_doc=True, **kwargs)
+        else:
+            norms = np.linalg.norm(output.model_output, axis=2, keepdims=True)
+            yield from output.model_output / np.maximum(norms, 1e-12)
+
+    @classmethod
+    def _get_worker_class(cls) -> type:
+        return _ExportedWorker
+
+
+def _marker(token: int | None) -> int:
+    return -1 if token is None else token  # no token's number
+
+
+def _as_registered(name: str) -> str:
+    return next((known for known in ExportedColbert.EXPORTS if known.lower() == name.lower()), name)
+
+
 # FastEmbed's worker processes build the model class anew by name: these name ours.
 class _MiniLMWorker(PooledNormalizedEmbeddingWorker):
     def init_embedding(self, model_name: str, cache_dir: str, **kwargs: Any) -> EmbeddedMiniLM:
@@ -126,6 +214,14 @@ class _TokensWorker(ColbertEmbeddingWorker):
         return EmbeddedTokens(model_name, cache_dir=cache_dir, threads=1, **kwargs)
 
 
+class _ExportedWorker(ColbertEmbeddingWorker):
+    def init_embedding(self, model_name: str, cache_dir: str, **kwargs: Any) -> ExportedColbert:
+        file = kwargs.pop("file")
+        if _as_registered(model_name) not in ExportedColbert.EXPORTS:  # in a process of its own
+            ExportedColbert.EXPORTS[model_name] = export_of(Path(kwargs["specific_model_path"]), file)
+        return ExportedColbert(model_name, cache_dir=cache_dir, threads=1, **kwargs)
+
+
 def bound_hub() -> None:
     """Have what is downloaded from the hub meet a deadline and a size, as far as it comes through its HTTP client."""
     client = get_session()  # one for all, until somebody closes it
@@ -137,11 +233,33 @@ def bound_hub() -> None:
 def register() -> None:
     """Add the embedded models to FastEmbed's registries, once."""
     late = LateInteractionTextEmbedding.EMBEDDINGS_REGISTRY
-    late.extend(new for new in (EmbeddedColbert, EmbeddedTokens) if new not in late)
+    late.extend(new for new in (EmbeddedColbert, EmbeddedTokens, ExportedColbert) if new not in late)
     dense = TextEmbedding.EMBEDDINGS_REGISTRY
     if EmbeddedMiniLM not in dense:
         # In place of its parent, so that list_supported_models() names each model once.
         dense[dense.index(PooledNormalizedEmbedding)] = EmbeddedMiniLM
+
+
+def export_of(folder: Path, file: str | None = None) -> Export:
+    """Return what a folder says of its model, as read_export does.
+
+    Raises RagkitError as that does, and for a tokenizer that cannot be read.
+    """
+    try:
+        tokenizer, _ = load_tokenizer(folder)
+    except (ValueError, OSError, KeyError) as error:
+        raise RagkitError(f"{folder}: its tokenizer cannot be read ({plain(str(error), 300)}).") from error
+    return read_export(folder, tokenizer, file)
+
+
+def registered(name: str) -> Export | None:
+    """Return what is registered under a name, in any case; None if nothing is."""
+    return ExportedColbert.EXPORTS.get(_as_registered(name))
+
+
+def add(name: str, export: Export) -> None:
+    """Register a model of a folder under a name."""
+    ExportedColbert.EXPORTS[name] = export
 
 
 def model_files(embedding: Embedding) -> dict[str, Path]:
@@ -149,6 +267,8 @@ def model_files(embedding: Embedding) -> dict[str, Path]:
     model: Any = embedding.model
     description = model.model_description
     names = [description.model_file, *description.additional_files, "tokenizer.json", "tokenizer_config.json"]
+    if isinstance(model, ExportedColbert):
+        names += [*model.export.configs, f"{description.model_file}_data", f"{description.model_file}.data"]
     return {name: Path(model._model_dir) / name for name in names if (Path(model._model_dir) / name).is_file()}
 
 

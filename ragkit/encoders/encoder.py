@@ -4,9 +4,11 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +19,15 @@ from ragkit.boundary import public, whole_number
 from ragkit.datasets.passages import Piece
 from ragkit.encoders import _fastembed, embedded
 from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
-from ragkit.errors import RagkitError, plain
-from ragkit.files import sha256
+from ragkit.errors import RagkitError, given, plain
+from ragkit.files import expanded, sha256
 from ragkit.paths import restoring
 
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
 # noise, and memory grows with it, so a small one.
 TOKENS_PER_BATCH = 2048
 
+KINDS = (TextEmbedding, LateInteractionTextEmbedding)
 _TEXTS_AT_ONCE = 256  # that a tokenizer gets
 
 
@@ -57,6 +60,40 @@ def register_models() -> None:
     _fastembed.register()
 
 
+@public("The model cannot be registered")
+def register(folder: str | Path, name: str | None = None, file: str | None = None) -> str:
+    """Make a late-interaction model in a folder known to FastEmbed, and so to every `model=`; return its name.
+
+    folder: with an ONNX network that gives a row per token, tokenizer.json, tokenizer_config.json, and what PyLate,
+    sentence-transformers or Stanford's ColBERT save beside them: markers, lengths, whether queries are padded, which
+    tokens become no row. One that says nothing of these has no markers, no padding, and drops punctuation of documents.
+    name: default, local/ and the folder's name. file: the network, by its path in the folder, if it is neither
+    model.onnx nor onnx/model.onnx. Rows have unit length. It lasts as long as the process; calling it twice changes
+    nothing. Raises RagkitError for a name that is taken, and for a folder whose parts do not fit together.
+
+    >>> from ragkit.encoders.embedded import model_folder
+    >>> register(model_folder("ragkit/colbert-minilm-l6"), name="mine/colbert")
+    'mine/colbert'
+    >>> next(LateInteractionTextEmbedding("mine/colbert").embed(["A film."])).shape
+    (5, 128)
+    """
+    folder = expanded(folder).resolve()
+    if not folder.is_dir():
+        raise RagkitError(f"{folder} is no folder; expected one with model.onnx, tokenizer.json and its configuration.")
+    name = f"local/{folder.name}" if name is None else name
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
+        raise RagkitError(
+            f"The name is {given(name)}; expected letters, digits, . _ - and at most one /, as in mine/colbert."
+        )
+    register_models()
+    export = _fastembed.export_of(folder, file)
+    if _fastembed.registered(name) != export:
+        if any(name.lower() == known["model"].lower() for kind in KINDS for known in kind.list_supported_models()):
+            raise RagkitError(f"FastEmbed has a model {name} already; give {folder} another name.")
+        _fastembed.add(name, export)
+    return name
+
+
 def find_model(model: str) -> tuple[type, dict]:
     """Return FastEmbed's class for a model name (in any case), and its description of the model.
 
@@ -66,7 +103,7 @@ def find_model(model: str) -> tuple[type, dict]:
     128
     """
     register_models()
-    for cls in (TextEmbedding, LateInteractionTextEmbedding):
+    for cls in KINDS:
         for description in cls.list_supported_models():
             if description["model"].lower() == model.lower():
                 return cls, description
@@ -122,8 +159,11 @@ class Encoder(CachedEncoder):
         except RagkitError:
             raise
         except Exception as error:
+            there = _fastembed.registered(self.name)
             advice = (
-                f"It is part of the kit: restore its files with: {restoring('data/models')}"
+                f"It was registered from {there.folder}: are its files still there?"
+                if there
+                else f"It is part of the kit: restore its files with: {restoring('data/models')}"
                 if self.name in embedded.FOLDERS
                 else "It is not one of the embedded models, so it is downloaded from its hub on first use: connect "
                 "once, or unset RAGKIT_DENSE_MODEL and RAGKIT_COLBERT_MODEL to use the embedded ones."
@@ -245,7 +285,8 @@ def load_encoder(vectors: str) -> Encoder:
     """Return the encoder behind the vectors named "dense", "colbert" or "tokens".
 
     `RAGKIT_DENSE_MODEL` and `RAGKIT_COLBERT_MODEL` name any FastEmbed model of that kind in place
-    of the embedded one. Raises RagkitError for another name, or a model of the other kind.
+    of the embedded one; the latter may be a folder, which is registered. Raises RagkitError for another
+    name, or a model of the other kind.
 
     >>> load_encoder("colbert").name
     'ragkit/colbert-minilm-l6'
@@ -257,6 +298,8 @@ def load_encoder(vectors: str) -> Encoder:
     }
     if vectors not in names:
         raise RagkitError(f"There are no vectors named {vectors!r}; expected one of {', '.join(names)}.")
+    if vectors == "colbert" and os.path.isdir(names[vectors]):
+        names[vectors] = register(names[vectors])
     encoder = Encoder(names[vectors])
     if encoder.multivector != (vectors != "dense"):
         kind = "late-interaction" if encoder.multivector else "dense"
