@@ -31,7 +31,7 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras peers demo test check lab refresh exercises results bench sums lock lint mutants faults dist lowest colab clean
+.PHONY: help setup extras peers demo test check lab refresh exercises results bench sums lock lint mutants faults again dist lowest colab clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
@@ -46,6 +46,7 @@ help:
 	@echo "make bench    measure what docs/scale.md shows (about 40 minutes)"
 	@echo "make sums     data/SHA256SUMS, after a change in data/"
 	@echo "make mutants  small changes of the code that no test notices (an hour at most a call; docs/mutants.md)"
+	@echo "make again    lessons and quick tests as on another machine; what changes (hours; ONLY=noise,08_ for a part)"
 	@echo "make faults   kills, damage, closed disks, broken servers; what came of each (40 minutes; docs/reliability.md)"
 	@echo "make lock     new versions    make lint     style, types, imports"
 	@echo "make colab    the lessons for Colab in build/colab, and the badges in docs/one-click.md"
@@ -122,6 +123,11 @@ sums: $(READY)
 mutants: $(VENV)/.extras
 	RAGKIT_DATA="$(CURDIR)/data" timeout 3600 $(BIN)/mutmut run $(ONLY) || [ $$? = 124 ]
 	$(BIN)/mutmut results
+
+# Numbers moved as processors move them, 1 and 8 cores, another hash seed, a busy machine. What passed is kept in build/.
+comma := ,
+again: $(READY)
+	$(BIN)/python -m tests.again $(subst $(comma), ,$(ONLY))
 
 # AREAS=kills,servers runs some; the table keeps the others' rows.
 faults: $(READY)

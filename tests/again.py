@@ -1,0 +1,121 @@
+"""`python -m tests.again [WORD …]`: lessons and quick unit tests once more, as on another machine; what changes.
+
+Ways: the models' numbers moved by 3e-7, as processors differ; 1 and 8 cores, which Edge's segments follow; another hash
+seed; a busy machine. A word is a way, or a part of a file's name; none is all. What passed is kept in build/again.json
+while nothing that it depends on changes, so that a run which was stopped goes on.
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KEPT = ROOT / "build" / "again.json"
+WAYS = {
+    "noise": {"RAGKIT_NOISE": "3e-7"},
+    "one-core": {"RAGKIT_CORES": "1"},
+    "eight-cores": {"RAGKIT_CORES": "8"},
+    "hash": {"PYTHONHASHSEED": "12345"},
+    "load": {},
+}
+_BURN = "while True: sum(i * i for i in range(10_000))"
+
+
+def targets() -> list[Path]:
+    """Return the lessons, and the files of tests that need no browser; of these the quick tests are run."""
+    notebooks = [p for p in sorted((ROOT / "notebooks").rglob("*.ipynb")) if p.parent.name != "exercises"]
+    return notebooks + [path for path in sorted((ROOT / "tests").glob("test_*.py")) if "browser" not in path.name]
+
+
+def chosen(words: list[str]) -> tuple[list[str], list[Path]]:
+    """Return which ways and which files the words choose.
+
+    >>> chosen(["noise", "08_"])[0]
+    ['noise']
+    """
+    ways = [word for word in words if word in WAYS] or list(WAYS)
+    parts = [word for word in words if word not in WAYS]
+    return ways, [path for path in targets() if not parts or any(part in str(path.relative_to(ROOT)) for part in parts)]
+
+
+def fingerprint(path: Path) -> str:
+    """Return what stands for a file and all that its outcome depends on."""
+    digest = hashlib.sha256()
+    own = [path, ROOT / "tests" / "nbval.cfg", ROOT / "requirements.txt", *sorted((ROOT / "ragkit").rglob("*.py"))]
+    for part in own:
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+def outcome(way: str, path: Path, cache: Path) -> list[str]:
+    """Return what fails of a file when it is run that way, a line each; none if all is as stored."""
+    before = [str(ROOT / "tests" / "elsewhere"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | WAYS[way] | {"PYTHONPATH": os.pathsep.join(before), "TQDM_DISABLE": "1"}
+    environment |= {"RAGKIT_CACHE": str(cache)}
+    options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow and not online and not server"]
+    if path.suffix == ".ipynb":
+        sanitize = f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval.cfg'}"
+        options = [*options[:5], "--nbval", "--nbval-current-env", sanitize]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf8",
+    )
+    if done.returncode in (0, 5):  # 5: nothing of it is quick
+        return []
+    # As an edit that makes one output the other: of a lesson, nbval's; of a test, the end of its report.
+    lines = [
+        line for line in done.stdout.splitlines() if re.match(r"FAILED|ERROR|Cell \d|<<<|\+\+\+|E  ", line.strip())
+    ]
+    return lines[:40] or done.stdout.splitlines()[-5:] or done.stderr.splitlines()[-5:]
+
+
+@contextmanager
+def busy(way: str) -> Iterator[None]:
+    """Keep twice as many processes busy as there are cores, where that is the way."""
+    count = 2 * (os.cpu_count() or 1) if way == "load" else 0
+    burning = [subprocess.Popen([sys.executable, "-c", _BURN]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+
+
+def main(words: list[str]) -> int:
+    """Run what the words choose; print what changes, and return how many files have something."""
+    kept: dict[str, str] = json.loads(KEPT.read_text("utf8")) if KEPT.exists() else {}
+    ways, paths = chosen(words)
+    changed = 0
+    for way in ways:
+        # Vectors that are moved are no use to other ways, nor theirs to this one.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache, busy(way):
+            for path in paths:
+                name, stands_for = f"{way} {path.relative_to(ROOT).as_posix()}", fingerprint(path)
+                if kept.get(name) == stands_for:
+                    print(f"{name}: as stored (kept)", flush=True)
+                    continue
+                lines = outcome(way, path, Path(cache))
+                print("\n    ".join([f"{name}: {'changes' if lines else 'as stored'}", *lines]), flush=True)
+                changed += bool(lines)
+                if not lines:
+                    kept[name] = stands_for
+                    KEPT.parent.mkdir(exist_ok=True)
+                    KEPT.write_text(json.dumps(kept, indent=1), "utf8")
+    print(f"{changed} of {len(ways) * len(paths)} change something." if changed else "Nothing changes.")
+    return changed
+
+
+if __name__ == "__main__":
+    sys.exit(min(1, main(sys.argv[1:])))
