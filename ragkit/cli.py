@@ -123,6 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--recreate", action="store_true", help="delete a collection of that name on the server first")
     ingest.set_defaults(command=commands.ingest)
 
+    kept = parsers.add_parser("collections", help="what ragkit made on a server; one of it deleted")
+    kept.add_argument("--where", type=_place, metavar="URL", help="the server (default: QDRANT_URL)")
+    kept.add_argument("--delete", type=_something, metavar="NAME", help="delete that collection, after asking")
+    kept.set_defaults(command=commands.collections)
+
     imports = parsers.add_parser("import", help="a file of rows, or a folder of texts, as a dataset to be judged")
     source = imports.add_argument(
         "source",

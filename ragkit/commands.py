@@ -225,6 +225,48 @@ def ingest(options: argparse.Namespace) -> int:
     return 0
 
 
+def collections(options: argparse.Namespace) -> int:
+    """Print what ragkit made on a server, or delete one of it after asking."""
+    from ragkit.display.tables import table
+    from ragkit.engines.inventory import delete, survey
+    from ragkit.engines.opening import chosen_place
+
+    where = chosen_place(options.where)
+    if where is None or not is_address(where):
+        raise RagkitError("collections is about a server: name its address (--where, or QDRANT_URL).")
+    kept = {one.name: one for one in survey(where).kept}
+    if options.delete is not None:
+        one = kept.get(options.delete)
+        told = f"Delete {options.delete} at {shown(where)}, {one.documents:,} documents? [y/N] " if one else ""
+        if one and not _agreed(told):
+            print("Nothing was deleted.")
+            return 0
+        delete(where, options.delete)  # says why not, where it is none of ragkit's
+        print(f"Deleted {options.delete}.")
+        return 0
+    rows = [
+        {
+            "collection": one.name,
+            "dataset": one.dataset,
+            "vectors": ", ".join(one.vectors),
+            "documents": f"{one.documents:,}",
+            "bytes (planned)": "-" if one.bytes is None else f"{one.bytes:,}",
+            "made": one.made,
+            "by": one.version,
+        }
+        for one in kept.values()
+    ]
+    print(table(rows) if rows else f"ragkit has no collection at {shown(where)}.")
+    return 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
 def import_(options: argparse.Namespace) -> int:
     """Make a dataset of a file of rows or a folder of texts."""
     from ragkit.datasets.importing import read_documents, write_dataset

@@ -220,6 +220,15 @@ def _exists(stub, name, part):
     return {"exists": name in stub.collections}
 
 
+def _list(stub, part):
+    return {"collections": [{"name": name} for name in stub.collections]}
+
+
+def _aliases(stub, request: models.ChangeAliasesOperation, part):
+    assert not request.actions
+    return True
+
+
 def _create(stub, name, request: models.CreateCollection, part):
     if name in stub.collections:
         raise _Problem(409, f"Wrong input: Collection `{name}` already exists!")
@@ -402,6 +411,8 @@ _C = "/collections/([^/]+)"
 ROUTES = (
     ("GET", "/", None, set(), _version),
     ("GET", "/cluster", None, set(), _cluster),
+    ("GET", "/collections", None, set(), _list),
+    ("POST", "/collections/aliases", models.ChangeAliasesOperation, {"timeout"}, _aliases),
     ("GET", f"{_C}/exists", None, set(), _exists),
     ("GET", _C, None, set(), _info),
     ("PUT", _C, models.CreateCollection, {"timeout"}, _create),

@@ -27,6 +27,7 @@ OF_THEIR_OWN = {
     *("Comparison.evidence", "Comparison.table", "Comparison.to_dict", "Comparison.values", "Inspection.to_dict"),
     *(
         "Storage.bytes_per_row",
+        "System.as_deployed",
         "System.of_each_side",
         "Judge.back",
         "Judge.widget",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ragkit import VectorSpec, open_index
 from ragkit.cli import main
 from ragkit.workshop.doctor import can_run, examine
 from tests.stub_server import StubServer
@@ -59,8 +60,23 @@ def test_a_server_that_answers_is_named_with_its_version(monkeypatch):
     with StubServer(version="1.20.3") as stub:
         monkeypatch.setenv("QDRANT_URL", stub.url)
         engine = line("engine")
-        assert {seen.method for seen in stub.seen} == {"GET"}  # nothing is stored there
-    assert (engine.status, engine.detail) == ("ok", f"Qdrant server 1.20.3 at {stub.url} (QDRANT_URL)")
+        assert {seen.method for seen in stub.seen if seen.path != "/collections/aliases"} == {"GET"}
+        assert not stub.collections
+    told = f"Qdrant server 1.20.3 at {stub.url} (QDRANT_URL), 1 node; who has no key may read and write"
+    assert (engine.status, engine.detail) == ("ok", f"{told}; 0 collections of ragkit's")
+
+
+def test_what_a_key_may_do_and_what_is_there_is_told(monkeypatch, own_cache):
+    with StubServer(api_key="all", read_key="read", strict={"max_query_limit": 9}, nodes=3) as stub:
+        monkeypatch.setenv("QDRANT_URL", stub.url)
+        monkeypatch.setenv("QDRANT_API_KEY", "all")
+        open_index(stub.url, {"dense": VectorSpec(2)}, "ragkit-films").close()
+        open_index(stub.url, {"dense": VectorSpec(2)}, "theirs").close()
+        monkeypatch.setenv("QDRANT_API_KEY", "read")
+        engine = line("engine")
+    assert engine.status == "note"
+    assert "3 nodes; the key may only read; 1 collections of ragkit's" in engine.detail
+    assert "nothing can be stored; strict mode limits ragkit-films, theirs" in engine.detail
 
 
 def test_a_server_that_does_not_let_us_in_is_missing(monkeypatch):
@@ -74,7 +90,7 @@ def test_a_server_that_does_not_let_us_in_is_missing(monkeypatch):
 
 
 def test_a_server_of_another_age_is_noted(monkeypatch):
-    with StubServer(version="1.9.0") as stub:
+    with StubServer(version="1.17.0") as stub:
         monkeypatch.setenv("QDRANT_URL", stub.url)
         assert line("engine").status == "note" and "Update the older one" in line("engine").detail
 

@@ -131,9 +131,14 @@ def search_params(storage: Storage) -> models.SearchParams:
     )
 
 
-def differences(config: models.CollectionConfig, vectors: dict[str, VectorSpec], options: ServerOptions) -> list[str]:
-    """Return in words how a collection differs from what is asked for; how it is searched does not count."""
-    there = _described(config)
+def differences(
+    config: models.CollectionConfig, vectors: dict[str, VectorSpec], options: ServerOptions, others: bool = False
+) -> list[str]:
+    """Return in words how a collection differs from what is asked for; how it is searched does not count.
+
+    others: whether it may hold other vectors besides.
+    """
+    there = _described(config, [*vectors] if others else None)
     asked: dict[str, Any] = {}
     for name, spec in vectors.items():
         params = _sparse_params(spec) if spec.sparse else _params(spec)
@@ -195,8 +200,8 @@ def _quantization(storage: Storage, memory: bool) -> models.QuantizationConfig |
     return models.TurboQuantization(turbo=turbo)
 
 
-def _described(config: models.CollectionConfig) -> dict:
-    """Return what is compared of a collection, in a flat dict."""
+def _described(config: models.CollectionConfig, only: list[str] | None = None) -> dict:
+    """Return what is compared of a collection, in a flat dict; only: of these vectors."""
     params = config.params
     named = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors} if params.vectors else {}
     described = {
@@ -206,6 +211,8 @@ def _described(config: models.CollectionConfig) -> dict:
     }
     vectors: dict[str, Any] = {**named, **(params.sparse_vectors or {})}
     for name, vector in vectors.items():
+        if only is not None and name not in only:
+            continue
         described |= {f"{name}: {key}": value for key, value in _kept(vector, config).items()}
     return described
 

@@ -46,7 +46,7 @@ class Plan:
     floats: the largest multivector's numbers, of the document `largest`; to_encode: texts that a model must read;
     cache_bytes: what the cache will grow by; index_bytes: what the engine keeps, small copies included;
     disk_bytes: what must be free where `folder` is, beside what is there; memory_bytes: what must stay in memory to
-    search.
+    search, the server's where the index is `remote`.
     """
 
     documents: int
@@ -58,12 +58,14 @@ class Plan:
     disk_bytes: int
     memory_bytes: int
     folder: Path | None
+    remote: bool = False
 
     def __str__(self) -> str:
         place = "the server" if self.folder is None else str(self.folder)
+        whose = "its memory" if self.remote else "memory"
         return (
             f"{self.documents:,} documents, {self.to_encode:,} to encode ({amount(self.cache_bytes)} more in the "
-            f"cache); about {amount(self.index_bytes)} in {place}, {amount(self.memory_bytes)} of memory to search"
+            f"cache); about {amount(self.index_bytes)} in {place}, {amount(self.memory_bytes)} of {whose} to search"
         )
 
     def check(self) -> None:
@@ -74,7 +76,7 @@ class Plan:
                 f"{MAX_FLOATS_PER_POINT:,} a point. Split the document."
             )
         available = psutil.virtual_memory().available
-        if self.memory_bytes > available:
+        if self.memory_bytes > available and not self.remote:
             raise RagkitError(
                 f"Searching needs about {amount(self.memory_bytes)} in memory and {amount(available)} are free. Take "
                 "fewer documents (--docs), pooled or quantized vectors (colbert-pool2-turbo4), or keep them on disk "
@@ -146,8 +148,9 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         cache_bytes=sum(new.values()),
         index_bytes=kept,
         disk_bytes=more + again + disk.RESERVE if more else 0,
-        memory_bytes=0 if remote else kept * _LOCAL_MEMORY if local else small,
+        memory_bytes=kept * _LOCAL_MEMORY if local else small,
         folder=folder,
+        remote=remote,
     )
 
 
@@ -168,16 +171,23 @@ def build_index(
 
     encoders: one for each name of vectors, as load_encoders returns them. where, options: see open_index. Vectors go
     from the cache to the engine a batch at a time. A kept index of the same documents and models is continued where
-    it stopped, or used as it is; a folder may hold more vectors than are asked for. Raises RagkitError as open_index
-    and Plan.check do, before anything is encoded.
+    it stopped, or used as it is; a folder or a collection may hold more vectors than are asked for. Raises RagkitError
+    as open_index and Plan.check do, before anything is encoded.
     """
     asked, encoders = encoders, {**encoders, **_kept_beside(encoders, where)}
-    plan(dataset, encoders, where).check()
+    planned = plan(dataset, encoders, where)
+    planned.check()
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
-    stands_for = [doc_ids, passages, *(encoders[name].fingerprint for name in sorted(encoders))]
-    content = hashlib.sha256(repr(stands_for).encode("utf8", "surrogatepass")).hexdigest()
-    index = open_index(where, specs, f"ragkit-{dataset.name}", content, options)
+    content = _hash([doc_ids, passages, *(encoders[name].fingerprint for name in sorted(encoders))])
+    made_of = None
+    if planned.remote:
+        from ragkit.engines.inventory import MadeOf
+
+        models = {name: encoder.fingerprint for name, encoder in encoders.items()}
+        documents = _hash([doc_ids, passages])
+        made_of = MadeOf(dataset.name, documents, len(doc_ids), models, planned.index_bytes)
+    index = open_index(where, specs, f"ragkit-{dataset.name}", content, options, made_of)
     try:
         done = len(index.doc_ids)
         if index.doc_ids != doc_ids[:done]:
@@ -191,6 +201,10 @@ def build_index(
         index.close()
         raise
     return index, {name: _bytes(encoder, specs[name], passages) for name, encoder in asked.items()}
+
+
+def _hash(stands_for: list) -> str:
+    return hashlib.sha256(repr(stands_for).encode("utf8", "surrogatepass")).hexdigest()
 
 
 def _kept_beside(encoders: Encoders, where: str | Path | None) -> Encoders:

@@ -3,6 +3,7 @@
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -15,6 +16,9 @@ from ragkit.engines.server_options import ServerOptions
 from ragkit.files import expanded, saying
 from ragkit.paths import cache_dir
 from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
+
+if TYPE_CHECKING:  # half a second to import, and Edge does without
+    from ragkit.engines.inventory import MadeOf
 
 __all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Storage", "Vector", "VectorSpec", "open_index"]
 
@@ -42,6 +46,7 @@ def open_index(
     name: str = "ragkit",
     content: str = "",
     options: ServerOptions | None = None,
+    made_of: "MadeOf | None" = None,
 ) -> Index:
     """Return an index in the engine that `where` names; empty if it did not exist.
 
@@ -51,8 +56,9 @@ def open_index(
     vectors: the spec of each named vector. name: the collection's name on a server. content: any text
     that stands for what is indexed; a kept index is opened again only for the same content, and on a
     server it and the vectors end the collection's name. options: for a server; by default what QDRANT_SHARDS and
-    QDRANT_REPLICAS say. Raises RagkitError if a folder or a collection holds something else, a disk is full, a server
-    does not answer, or ":memory:" is asked for what it ignores.
+    QDRANT_REPLICAS say. made_of: what is noted in a collection that is made on a server; one that has these vectors of
+    the same, among others perhaps, is opened in its place. Raises RagkitError if a folder or a collection holds
+    something else, a disk is full, a server does not answer, or ":memory:" is asked for what it ignores.
 
     >>> import numpy as np
     >>> with open_index(":memory:", {"dense": VectorSpec(2, False)}) as index:
@@ -64,7 +70,7 @@ def open_index(
     if where is None:
         return temporary_index(vectors, name)
     if where == ":memory:" or is_address(where):
-        return _client_index(where, vectors, name, content, options)
+        return _client_index(where, vectors, name, content, options, made_of)
     return EdgeIndex(expanded(where), vectors, content)
 
 
@@ -81,7 +87,7 @@ def temporary_index(vectors: dict[str, VectorSpec], name: str = "ragkit") -> Ind
             return EdgeIndex(folder / f"{name}-{secrets.token_hex(4)}", vectors, temporary=True)
 
 
-def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str, options) -> Index:
+def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str, options, made_of) -> Index:
     # Half a second to import, and Edge does without.
     if where == ":memory:":
         from ragkit.engines.local import LocalIndex
@@ -89,4 +95,4 @@ def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content
         return LocalIndex(name, vectors)
     from ragkit.engines.server import ServerIndex
 
-    return ServerIndex(where, name, vectors, content, options or ServerOptions.from_environment())
+    return ServerIndex(where, name, vectors, content, options or ServerOptions.from_environment(), made_of)

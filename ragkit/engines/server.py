@@ -3,7 +3,6 @@
 import sys
 import warnings
 from collections import Counter
-from contextlib import suppress
 from time import monotonic, sleep
 
 import numpy as np
@@ -14,6 +13,7 @@ from ragkit.engines._client import ClientIndex, collection_name, differences, se
 from ragkit.engines._connection import connect, point_bytes, shortened, understood
 from ragkit.engines._hearing import heard
 from ragkit.engines._retries import TooLarge
+from ragkit.engines.inventory import MadeOf, nodes, reusable
 from ragkit.engines.server_options import MAX_REQUEST_BYTES, ServerOptions
 from ragkit.errors import RagkitError, shown
 from ragkit.progress import progress
@@ -26,20 +26,6 @@ _INDEX_KB = 100
 _POLL_S = 0.5
 # Differences that a message tells.
 _MOST_TOLD = 8
-
-
-def ask_server(url: str, timeout: int = 5) -> str:
-    """Return the version of the server at an address, asked so many seconds at most; nothing is stored there.
-
-    Raises RagkitError if no Qdrant server answers, or if it does not let QDRANT_API_KEY in; warns as `connect` does.
-    """
-    found = connect(url, timeout)
-    try:
-        with understood(f"What answers at {shown(url)}"):
-            found.client.collection_exists("ragkit")  # its version a server tells to everybody
-    finally:
-        found.client.close()
-    return found.version
 
 
 def require(url: str, vectors: dict[str, VectorSpec]) -> None:
@@ -61,8 +47,18 @@ class ServerIndex(ClientIndex):
 
     measurable = True
 
-    def __init__(self, url: str, name: str, vectors: dict[str, VectorSpec], content: str, options: ServerOptions):
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        vectors: dict[str, VectorSpec],
+        content: str,
+        options: ServerOptions,
+        made_of: MadeOf | None = None,
+    ):
         self.url, self.options = shown(url), options  # for messages
+        self._made_of = made_of
+        self._others = False  # whether the collection may hold other vectors too
         found = connect(url, options.timeout)
         client, self.version, self._retries = found.client, found.version, found.retries
         self.engine = self._server = f"Qdrant server {self.version}"
@@ -70,7 +66,11 @@ class ServerIndex(ClientIndex):
         self._strict = models.StrictModeConfigOutput()
         self._beyond: list[int] = []
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
-        name = collection_name(name, vectors, content)
+        kept = collection_name(name, vectors, content)
+        if made_of is not None and not options.recreate:
+            found_name = reusable(url, name, made_of, vectors, options)
+            kept, self._others = found_name or kept, found_name is not None
+        name = kept
         self.place = f"The collection {name} at {self.url}"
         self._answering = f"What answers at {self.url}"
         try:
@@ -102,7 +102,7 @@ class ServerIndex(ClientIndex):
         if not exists:
             self._create()
         config = self.client.get_collection(self.collection).config
-        different = differences(config, self.vectors, self.options)
+        different = differences(config, self.vectors, self.options, self._others)
         if different and exists:
             raise RagkitError(
                 f"{self.place} is another one: {_listed(different)}. Ask for what it is, "
@@ -136,11 +136,9 @@ class ServerIndex(ClientIndex):
     def _lay_out(self, params: models.CollectionParams) -> None:
         """Note how the collection is spread. Who may not ask how many nodes there are hears of shards alone."""
         self.shards = params.shard_number or 1
-        self.layout = {"shards": self.shards, "replicas": params.replication_factor or 1}
-        with suppress(RagkitError):
-            status = self.client.cluster_status()
-            nodes = len(status.peers) if isinstance(status, models.ClusterStatusOneOf1) else 1
-            self.layout = {"nodes": nodes, **self.layout}
+        count = nodes(self.client)
+        self.layout = {"nodes": count} if count is not None else {}
+        self.layout |= {"shards": self.shards, "replicas": params.replication_factor or 1}
         told = ", ".join(f"{count} {what if count > 1 else what[:-1]}" for what, count in self.layout.items())
         whole = "; depth and IDF of the whole collection" if self.shards > 1 else ""
         self.engine = f"{self._server} ({told}{whole})"
@@ -153,6 +151,7 @@ class ServerIndex(ClientIndex):
                 shard_number=self.options.shards,
                 replication_factor=self.options.replicas,
                 write_consistency_factor=self.options.write_consistency,
+                metadata=self._made_of.note() if self._made_of else None,
             )
         except RagkitError:
             # Another one, or a try of ours whose answer was lost, may have made it.

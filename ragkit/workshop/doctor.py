@@ -202,10 +202,22 @@ def _in_process(place: str | None) -> Finding:
 
 
 def _server(address: str) -> Finding:
-    from ragkit.engines.server import ask_server  # half a second to import, and Edge does without
+    from ragkit.engines import versions
+    from ragkit.engines.inventory import survey  # half a second to import, and Edge does without
 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
-        detail = f"Qdrant server {ask_server(address)} at {shown(address)} (QDRANT_URL)"
+        found = survey(address)
+    versions.require(found.version, {})
+    nodes = "" if found.nodes is None else f", {found.nodes} node{'s' * (found.nodes > 1)}"
+    whose = "the key" if os.environ.get("QDRANT_API_KEY", "").strip() else "who has no key"
+    detail = (
+        f"Qdrant server {found.version} at {shown(found.url)} (QDRANT_URL){nodes}; {whose} may "
+        f"{'read and write' if found.writes else 'only read'}; {len(found.kept)} collections of ragkit's"
+    )
     notes = [str(warning.message) for warning in told if issubclass(warning.category, UserWarning)]
+    if not found.writes:
+        notes.append("what is there is searched, and nothing can be stored")
+    if found.strict:
+        notes.append(f"strict mode limits {', '.join(found.strict[:3])}{', …' * (len(found.strict) > 3)}")
     return Finding("note" if notes else "ok", "engine", "; ".join([detail, *notes]), local=True)

@@ -1,0 +1,174 @@
+"""What ragkit keeps on a Qdrant server: noted when it is made, listed, known again, deleted."""
+
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from qdrant_client import QdrantClient, models
+
+from ragkit.boundary import public
+from ragkit.engines._client import differences
+from ragkit.engines._connection import connect, understood
+from ragkit.engines.server_options import ServerOptions
+from ragkit.errors import RagkitError, given, shown
+from ragkit.vectors import VectorSpec
+
+# The key of the note in a collection's metadata.
+_KEY = "ragkit"
+
+
+@dataclass(frozen=True)
+class MadeOf:
+    """What a collection is made of: a dataset's name, a hash of its documents and how many, each vector's model.
+
+    bytes: what its vectors take at most, as planned.
+    """
+
+    dataset: str
+    documents: str
+    count: int
+    vectors: Mapping[str, str] = field(default_factory=dict)
+    bytes: int = 0
+
+    def note(self) -> dict[str, Any]:
+        """Return what is kept in the collection's metadata."""
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {"dataset": self.dataset, "documents": self.documents, "vectors": dict(self.vectors)}
+        return {_KEY: told | {"bytes": self.bytes, "version": version("ragkit"), "made": made}}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A collection that ragkit made: its documents, and where it is noted, of what it is made, when, and by whom."""
+
+    name: str
+    documents: int
+    dataset: str
+    vectors: tuple[str, ...]
+    bytes: int | None
+    made: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A server as a key sees it: may it write, how many nodes, which collections are ragkit's, and which are strict."""
+
+    version: str
+    url: str
+    writes: bool
+    nodes: int | None
+    kept: tuple[Kept, ...]
+    strict: tuple[str, ...]
+
+
+@public("The server cannot be asked")
+def survey(url: str, timeout: int = 5) -> Found:
+    """Return what a server has and lets QDRANT_API_KEY do; nothing is stored there.
+
+    Raises RagkitError if no Qdrant server answers, or if it does not let the key read; warns as `connect` does.
+    """
+    found = connect(url, timeout)
+    with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
+        infos = _infos(client)
+        return Found(
+            found.version,
+            found.url,
+            _writes(client),
+            nodes(client),
+            tuple(_kept(name, info) for name, info in infos.items() if _is_ours(name, info)),
+            tuple(name for name, info in infos.items() if (s := info.config.strict_mode_config) and s.enabled),
+        )
+
+
+@public("The collection cannot be deleted")
+def delete(url: str, name: str) -> None:
+    """Delete a collection that ragkit made. Raises RagkitError if there is none of that name, or it is another's."""
+    found = connect(url, ServerOptions().timeout)
+    with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
+        infos = _infos(client)
+        if name not in infos:
+            raise RagkitError(f"There is no collection {given(name)} at {shown(url)}.")
+        if not _is_ours(name, infos[name]):
+            raise RagkitError(f"ragkit did not make the collection {given(name)} at {shown(url)}: delete it otherwise.")
+        client.delete_collection(name)
+
+
+def reusable(
+    url: str, prefix: str, made_of: MadeOf, vectors: dict[str, VectorSpec], options: ServerOptions
+) -> str | None:
+    """Return the name of a whole collection of the same documents that has these vectors, among others perhaps."""
+    found = connect(url, options.timeout)
+    fitting = []
+    with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
+        try:
+            infos = _infos(client, prefix)
+        except RagkitError:  # the key may not list them
+            return None
+        for name, info in infos.items():
+            note = _note(info)
+            models_there = note.get("vectors", {})
+            if (
+                note.get("documents") == made_of.documents
+                and info.points_count == made_of.count
+                and all(models_there.get(n) == fingerprint for n, fingerprint in made_of.vectors.items())
+                and not differences(info.config, vectors, options, others=True)
+            ):
+                fitting.append((len(models_there), name))
+    return min(fitting)[1] if fitting else None
+
+
+def nodes(client: QdrantClient) -> int | None:
+    """Return how many nodes a server's cluster has; None for who may not ask."""
+    try:
+        status = client.cluster_status()
+    except RagkitError:
+        return None
+    return len(status.peers) if isinstance(status, models.ClusterStatusOneOf1) else 1
+
+
+def _infos(client: QdrantClient, prefix: str = "") -> dict[str, models.CollectionInfo]:
+    infos = {}
+    for name in sorted(one.name for one in client.get_collections().collections):
+        if name.startswith(prefix):
+            with suppress(RagkitError):  # gone meanwhile, or none that the key may look at
+                infos[name] = client.get_collection(name)
+    return infos
+
+
+def _note(info: models.CollectionInfo) -> dict[str, Any]:
+    note = (info.config.metadata or {}).get(_KEY)
+    return note if isinstance(note, dict) else {}
+
+
+def _is_ours(name: str, info: models.CollectionInfo) -> bool:
+    return bool(_note(info)) or name.startswith("ragkit-")  # as older versions named them
+
+
+def _kept(name: str, info: models.CollectionInfo) -> Kept:
+    note, params = _note(info), info.config.params
+    named = params.vectors if isinstance(params.vectors, dict) else {}
+    vectors = (*named, *(params.sparse_vectors or {}))
+    told = {key: str(note.get(key, "-")) for key in ("dataset", "made", "version")}
+    size = note.get("bytes")
+    return Kept(
+        name,
+        info.points_count or 0,
+        told["dataset"],
+        vectors,
+        size if isinstance(size, int) else None,
+        told["made"],
+        told["version"],
+    )
+
+
+def _writes(client: QdrantClient) -> bool:
+    """Return whether the key may change collections: asked by a change of nothing."""
+    try:
+        client.update_collection_aliases([])
+    except RagkitError:
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""What ragkit keeps on a server: noted, listed, used again, deleted only after asking."""
+
+import io
+import sys
+
+import pytest
+
+import ragkit
+from ragkit import RagkitError, VectorSpec, open_index
+from ragkit.cli import main
+from ragkit.engines.inventory import survey
+from tests.stub_server import StubServer
+
+
+@pytest.fixture()
+def stub(monkeypatch):
+    for name in ("QDRANT_API_KEY", "QDRANT_SHARDS", "QDRANT_REPLICAS"):
+        monkeypatch.delenv(name, raising=False)
+    with StubServer() as server:
+        monkeypatch.setenv("QDRANT_URL", server.url)
+        yield server
+
+
+def built(movies, *names):
+    index, _ = ragkit.build_index(movies, ragkit.load_encoders(names))
+    with index:
+        return index.collection, index.reopened
+
+
+def test_a_collection_says_what_it_is_made_of(stub, movies, own_cache, capsys):
+    name, _ = built(movies, "bm25")
+    (kept,) = survey(stub.url).kept
+    assert (kept.name, kept.dataset, kept.documents, kept.vectors) == (name, "movies", 20, ("bm25",))
+    assert kept.version == ragkit.__version__ and kept.made[:2] == "20" and kept.bytes > 1000
+    assert main(["collections"]) == 0
+    printed = capsys.readouterr().out
+    assert name in printed and "movies" in printed and kept.made in printed
+
+
+def test_vectors_that_are_there_among_others_are_not_stored_again(stub, movies, movies_cache):
+    both, _ = built(movies, "bm25", "dense")
+    stub.seen.clear()
+    assert built(movies, "dense") == (both, True) and built(movies, "bm25") == (both, True)
+    assert not stub.requests("PUT", "") and len(stub.collections) == 1
+    other, reopened = built(movies, "dense-float16")
+    assert other != both and not reopened and len(stub.collections) == 2
+
+
+def test_a_collection_that_is_not_whole_or_of_other_documents_is_not_taken(stub, movies, movies_cache):
+    both, _ = built(movies, "bm25", "dense")
+    stub.engine.delete(both, [19])
+    alone, reopened = built(movies, "dense")
+    assert alone != both and not reopened
+    note = stub.collections[alone].metadata["ragkit"]
+    stub.collections[alone].metadata["ragkit"] = note | {"vectors": {"dense": "another model"}}
+    stub.collections[both].metadata["ragkit"] |= {"documents": "others"}
+    assert built(movies, "dense")[0] == alone  # by its name, which says what is in it
+
+
+def test_a_search_finds_the_same_in_a_collection_of_more_vectors(stub, movies, movies_cache):
+    built(movies, "bm25", "dense")
+    encoders = ragkit.load_encoders(["bm25"])
+    query, found = movies.queries["text"][0], []
+    for where in (stub.url, ":memory:"):
+        with ragkit.build_index(movies, encoders, where)[0] as index:
+            hits = ragkit.Retriever(index, encoders, ragkit.System("bm25")).search(query)
+            found.append([(doc_id, round(score, 5)) for doc_id, score in hits])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n\n", 1), ("", 1), ("y\n", 0)])
+def test_a_collection_is_deleted_only_after_asking(stub, movies, own_cache, monkeypatch, answer, left):
+    name, _ = built(movies, "bm25")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    assert main(["collections", "--delete", name]) == 0
+    assert len(stub.collections) == left
+
+
+def test_what_ragkit_did_not_make_is_not_deleted(stub, capsys):
+    open_index(stub.url, {"dense": VectorSpec(2)}, "theirs").close()
+    for name, why in (("theirs", "ragkit did not make the collection 'theirs'"), ("none", "There is no collection")):
+        assert main(["collections", "--delete", name]) == 2 and why in capsys.readouterr().err
+    assert [*stub.collections] == ["theirs"]
+
+
+def test_collections_are_a_servers(own_cache, monkeypatch, tmp_path):
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+    assert main(["collections"]) == 2 and main(["collections", "--where", str(tmp_path)]) == 2
+
+
+def test_a_server_that_lets_nobody_list_is_no_reason_to_store_nothing(stub, movies, own_cache):
+    from tests.stub_server import Answer
+
+    stub.fail("GET", "/collections", Answer(403, "Global access is required"))
+    with pytest.raises(RagkitError, match="may not read all collections"):
+        survey(stub.url)
+    stub.fail("GET", "/collections", Answer(403, "Global access is required"))
+    assert not built(movies, "bm25")[1] and len(stub.collections) == 1
