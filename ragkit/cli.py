@@ -90,7 +90,14 @@ def _parser() -> argparse.ArgumentParser:
         help="of dense, colbert, tokens, bm25, hybrid, hybrid-dbsf, and reranks such as dense+colbert or dense+oracle",
     )
     compare.add_argument(
-        "--run", action="append", default=[], metavar="NAME=FILE", help="another's TREC run, in the same table"
+        "--run",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="another's run, in the same table: TREC's form, or JSON",
+    )
+    compare.add_argument(
+        "--beside", action="append", default=[], metavar="NAME=FILE", help="MTEB's result of a model, in a note"
     )
     compare.add_argument(
         "--order", choices=["score", "rank"], default="score", help="what orders another's run (default: score)"

@@ -101,6 +101,7 @@ def compare(options: argparse.Namespace) -> int:
     from ragkit.datasets import trec
     from ragkit.datasets.dataset import load_dataset
     from ragkit.datasets.fitting import Unanswerable
+    from ragkit.datasets.json_runs import note_beside, read_mteb_result
     from ragkit.display.report import render
     from ragkit.display.verdicts import inspection_in_short
     from ragkit.engines.opening import chosen_place
@@ -111,7 +112,9 @@ def compare(options: argparse.Namespace) -> int:
     systems = options.systems.split(",")
     _refuse_folders(options.json, options.html)
     chosen_place(options.where)
-    runs = _named_runs(options.run, options.order)
+    runs = _named_runs(options.run, options.order, options.split)
+    beside = _named_files(options.beside, "--beside", "lateon=SciFact.json")
+    published = [note_beside(name, read_mteb_result(path, options.split)) for name, path in beside.items()]
     if options.export:
         trec.check_names([*(System.parse(text).name for text in systems), *runs])
     unanswerable: Unanswerable = "zero" if options.unanswerable == "zero" else "leave out"
@@ -128,7 +131,9 @@ def compare(options: argparse.Namespace) -> int:
         command = f"python -m ragkit inspect {shlex.quote(options.dataset)}"
         print(inspection_in_short(inspection, command) + "\n", flush=True)
     comparison = compare(dataset, systems, options.depth, options.where, runs=runs, as_deployed=options.as_deployed)
-    comparison = replace(comparison, inspection=corrected(inspection, comparison))
+    comparison = replace(
+        comparison, inspection=corrected(inspection, comparison), notes=(*comparison.notes, *published)
+    )
     comparison.config["command"] = "python -m ragkit " + shlex.join(map(shown, options.arguments))
     writes: list[Callable[[], Any]] = []
     if options.html:
@@ -177,19 +182,33 @@ def _failures(writes: Sequence[Callable[[], Any]]) -> list[RagkitError | OSError
     return failures
 
 
-def _named_runs(texts: Sequence[str], order: str) -> dict[str, Any]:
-    """Return the runs of NAME=FILE by name."""
-    from ragkit.datasets import trec
-
+def _named_files(texts: Sequence[str], option: str, example: str) -> dict[str, str]:
+    """Return the files of NAME=FILE by name."""
     paths: dict[str, str] = {}
     for text in texts:
         name, equals, path = text.partition("=")
         if not (name and equals and path):
-            raise RagkitError(f"--run {text!r}: expected NAME=FILE, such as --run bm25-anserini=run.txt.")
+            raise RagkitError(f"{option} {text!r}: expected NAME=FILE, such as {option} {example}.")
         if name in paths:
-            raise RagkitError(f"--run {text!r}: another run is called {name!r} already; give one another name.")
+            raise RagkitError(f"{option} {text!r}: another run is called {name!r} already; give one another name.")
         paths[name] = path
-    return {name: trec.read_run(path, order) for name, path in paths.items()}
+    return paths
+
+
+def _named_runs(texts: Sequence[str], order: str, split: str) -> dict[str, Any]:
+    """Return the runs of NAME=FILE by name."""
+    paths = _named_files(texts, "--run", "bm25-anserini=run.txt")
+    return {name: _run_of(path, order, split) for name, path in paths.items()}
+
+
+def _run_of(path: str, order: str, split: str) -> Any:
+    from ragkit.datasets import json_runs, trec
+
+    if not path.lower().endswith((".json", ".json.gz")):
+        return trec.read_run(path, order)
+    if order == "rank":
+        raise RagkitError(f"{path} has no ranks, being JSON: leave --order out.")
+    return json_runs.read_json_run(path, split)
 
 
 def ingest(options: argparse.Namespace) -> int:
