@@ -37,7 +37,7 @@ help:
 	@echo "make demo     the comparison: two tables and build/report.html"
 	@echo "make test     unit tests, notebook guards, every notebook (at most 8 minutes on two cores)"
 	@echo "make check    while you work: lint, types, the quick unit tests (at most 60 seconds)"
-	@echo "make lab      JupyterLab on notebooks/"
+	@echo "make lab      JupyterLab on my-lessons/, a copy of the lessons without outputs, made once"
 	@echo "make extras   what a few tests skip without: ranx, Playwright"
 	@echo "make peers    the engines that bench peers runs beside the kit's, as many as install here (3 GB: PyTorch)"
 	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
@@ -91,8 +91,12 @@ test: $(READY)
 check: lint
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not online and not server" ragkit tests
 
+# A copy to work in, which nothing overwrites: notebooks/ stays as committed, and gives no answer away.
+LESSONS ?= my-lessons
+
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+	@[ -e "$(LESSONS)" ] || $(BIN)/python -m ragkit lessons --to "$(LESSONS)"
+	$(BIN)/jupyter lab "$(LESSONS)"
 
 refresh: $(READY)
 	$(BIN)/python -m tests.refresh

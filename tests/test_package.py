@@ -1,7 +1,9 @@
 """The package without the checkout: what wheel and sdist hold, and that it works from an empty folder."""
 
 import email
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -154,6 +156,25 @@ def printed(cell):
     if "nbval-ignore-output" in cell.metadata.get("tags", []):
         return ""
     return "".join(output.get("text", "") for output in cell.get("outputs", []))
+
+
+@pytest.mark.skipif(not shutil.which("make") or os.name == "nt", reason="needs make")
+def test_make_lab_opens_a_copy_that_it_makes_once(tmp_path):
+    tools = tmp_path / "venv" / "bin"
+    tools.mkdir(parents=True)
+    (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tools / "jupyter").write_text('#!/bin/sh\necho opened "$@"\n')  # a browser is not wanted here
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    (tmp_path / "venv" / ".ready").touch()
+    command = ["make", "--no-print-directory", "lab", f"VENV={tmp_path / 'venv'}", f"LESSONS={tmp_path / 'mine'}"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert f"opened lab {tmp_path / 'mine'}" in done.stdout
+        mine = tmp_path / "mine" / "01_movies.ipynb"
+        assert '"execution_count": null' in mine.read_text("utf8") or mine.read_text("utf8") == "changed"
+        mine.write_text("changed", "utf8")
+    assert mine.read_text("utf8") == "changed"
 
 
 def test_a_copy_of_the_lessons_has_no_outputs_and_is_made_once(tmp_path):
