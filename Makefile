@@ -31,14 +31,15 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras peers demo test check lab refresh exercises results bench sums lock lint mutants faults again dist lowest colab clean
+.PHONY: help setup extras site peers demo test check lab refresh exercises results bench sums lock lint mutants faults again dist lowest colab clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
 	@echo "make test     unit tests, notebook guards, every notebook (at most 8 minutes on two cores)"
 	@echo "make check    while you work: lint, types, the quick unit tests (at most 60 seconds)"
 	@echo "make lab      JupyterLab on my-lessons/, a copy of the lessons without outputs, made once"
-	@echo "make extras   what a few tests skip without: ranx, Playwright"
+	@echo "make site     lessons, docs and API as pages, in build/site: open index.html, no network needed"
+	@echo "make extras   what a few tests skip without: ranx, Playwright, what makes the site"
 	@echo "make peers    the engines that bench peers runs beside the kit's, as many as install here (3 GB: PyTorch)"
 	@echo "make setup    .venv alone     make refresh  run the notebooks anew, in place"
 	@echo "make exercises  notebooks/exercises from notebooks/solutions"
@@ -65,9 +66,17 @@ $(READY): requirements.txt pyproject.toml
 # What some tests read our files and pages with: ranx, and Playwright for a Chromium that is already there.
 extras: $(VENV)/.extras
 
-$(VENV)/.extras: requirements-extras.txt $(READY)
+$(VENV)/.extras: requirements-extras.txt $(VENV)/.site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-extras.txt
 	@$(BIN)/python -c "open('$(VENV)/.extras', 'w').close()"
+
+# The lessons, the docs and the API as pages that need no network: build/site/index.html.
+site: $(VENV)/.site
+	$(BIN)/python docs/make_site.py
+
+$(VENV)/.site: requirements-site.txt $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-site.txt
+	@$(BIN)/python -c "open('$(VENV)/.site', 'w').close()"
 
 # Other late-interaction engines, each by itself: one that has no wheel here and cannot be built keeps none from coming.
 peers: $(READY)
@@ -142,6 +151,9 @@ lock: $(READY)
 		--no-header --no-annotate --output-file requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --group extras --constraint requirements.txt --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-extras.txt
+	$(BIN)/uv pip compile pyproject.toml --group site --constraint requirements.txt \
+		--constraint requirements-extras.txt --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --no-header --no-annotate --output-file requirements-site.txt
 	for lock in requirements-peers/*.txt; do \
 		$(BIN)/uv pip compile --group peer-$$(basename $$lock .txt) --constraint requirements.txt --universal \
 			--python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --output-file $$lock || exit 1; \

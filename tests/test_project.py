@@ -37,7 +37,7 @@ def test_the_lock_pins_what_the_project_asks_for():
 PEERS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("requirements-peers/*.txt"))
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-extras.txt", *PEERS])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-extras.txt", "requirements-site.txt", *PEERS])
 def test_every_pin_has_the_checksums_of_its_files(name):
     pinned = [parts for parts in re.split(r"\n(?=\S)", (ROOT / name).read_text("utf8").strip()) if parts]
     assert len(pinned) > (0 if name in PEERS else 50)
@@ -49,9 +49,9 @@ def test_every_pin_has_the_checksums_of_its_files(name):
 
 def test_what_makes_the_lock_and_what_installs_it_ask_for_checksums():
     made = (ROOT / "Makefile").read_text("utf8")
-    assert made.count("uv pip compile") == made.count("--generate-hashes") == 3
+    assert made.count("uv pip compile") == made.count("--generate-hashes") == 4
     installs = [line for line in made.splitlines() if re.search(r"pip install .*-r (requirements|\$\$lock)", line)]
-    assert len(installs) == 3 and all("--require-hashes" in line for line in installs)
+    assert len(installs) == 4 and all("--require-hashes" in line for line in installs)
 
 
 def test_every_rival_of_the_bench_is_in_a_lock():
