@@ -8,6 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests import reading
+
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "docs" / "workshop.md").read_text("utf8")
 NOTEBOOKS = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
@@ -39,12 +41,32 @@ def test_the_measured_tables_are_the_committed_measurement():
     assert script.render(GUIDE, result) == GUIDE and "| 04_compare_on_scifact |" in GUIDE
 
 
-@pytest.mark.parametrize("total", [90, 240])
-def test_a_plan_has_no_gap_and_ends_in_time(total):
-    spans = [tuple(map(int, row[0].strip("| ").split("–"))) for row in rows(f"<!-- plan:{total} -->", "<!-- /plan -->")]
+PLANS = {"90": 90, "alone": 90, "240": 240}  # minutes
+
+
+def spans_of(plan):
+    found = rows(f"<!-- plan:{plan} -->", "<!-- /plan -->")
+    return [(tuple(map(int, row[0].strip("| ").split("–"))), row[1]) for row in found]
+
+
+@pytest.mark.parametrize("plan, total", PLANS.items())
+def test_a_plan_has_no_gap_and_ends_in_time(plan, total):
+    spans = [span for span, _ in spans_of(plan)]
     assert spans[0][0] == 0 and spans[-1][1] == total
     assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
     assert all(start < end for start, end in spans)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_plan_leaves_the_time_that_reading_and_running_a_lesson_take(plan):
+    seconds = reading.machine_seconds()
+    planned = {
+        number[1]: end - start for (start, end), what in spans_of(plan) if (number := re.match(r"\[(\d\d)\]", what))
+    }
+    assert len(planned) >= 5
+    for number, minutes in planned.items():
+        path = NOTEBOOKS[number]
+        assert reading.measure(nbformat.read(path, 4), seconds.get(path.stem, 0.0))["minutes"] <= minutes, path.stem
 
 
 WRONG = rows("## Typical wrong ideas")
@@ -70,8 +92,8 @@ def test_a_reveal_names_a_section_that_is_there():
 
 
 def test_every_quoted_section_of_a_plan_is_there():
-    for total in (90, 240):
-        for _, what, how in rows(f"<!-- plan:{total} -->", "<!-- /plan -->"):
+    for plan in PLANS:
+        for _, what, how in rows(f"<!-- plan:{plan} -->", "<!-- /plan -->"):
             number = re.search(r"\[(\d\d)\]", what)
             for section in re.findall(r'"([A-Z][^"]+)"', how) if number else []:
                 assert section.rstrip(",") in headings(number[1])
