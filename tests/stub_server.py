@@ -171,7 +171,11 @@ class StubServer(Serving):
             with self._lock:
                 try:
                     result = action(self, *match.groups(), *([request] if model else []), part=part)
-                    return 200, result if action is _version else {"result": result, "status": "ok", "time": 0.0}
+                    return 200, result if action in (_version, _metrics) else {
+                        "result": result,
+                        "status": "ok",
+                        "time": 0.0,
+                    }
                 except _Problem as problem:
                     return problem.status, _error(str(problem))
                 except ValueError as error:  # local mode's word for bad input
@@ -390,6 +394,11 @@ def _batch(stub, name, request: models.QueryRequestBatch, part):
     return [_query(stub, name, search, part) for search in request.searches]
 
 
+def _metrics(stub, part):
+    points = sum(stub.engine.count(shard).count for name in stub.collections for shard in stub.shards(name))
+    return f"# TYPE memory_resident_bytes gauge\nmemory_resident_bytes {10**8 + 1000 * points}\n"
+
+
 def _cluster(stub, part):
     if stub.nodes == 1:
         return {"status": "disabled"}
@@ -411,6 +420,7 @@ _C = "/collections/([^/]+)"
 ROUTES = (
     ("GET", "/", None, set(), _version),
     ("GET", "/cluster", None, set(), _cluster),
+    ("GET", "/metrics", None, set(), _metrics),
     ("GET", "/collections", None, set(), _list),
     ("POST", "/collections/aliases", models.ChangeAliasesOperation, {"timeout"}, _aliases),
     ("GET", f"{_C}/exists", None, set(), _exists),

@@ -540,7 +540,7 @@ def test_a_key_that_may_only_read_searches_and_is_told_what_it_may_not(monkeypat
     ("version", "datatype", "instead"), [("1.19.0", "turbo8", "float16 or turbo4"), ("1.18.2", "turbo4", "float16")]
 )
 def test_what_a_version_does_not_know_is_refused_before_anything_is_encoded(monkeypatch, version, datatype, instead):
-    monkeypatch.setattr(ragkit.encoders.cached_encoder.CachedEncoder, "prepare", lambda *_: pytest.fail("encoded"))
+    monkeypatch.setattr("ragkit.encoders.cached_encoder.CachedEncoder.prepare", lambda *_: pytest.fail("encoded"))
     with StubServer(version=version) as stub:
         with pytest.raises(RagkitError, match=rf"{datatype} needs Qdrant 1.\d+; this is {version}: {instead}\."):
             ragkit.compare(ragkit.load_movies(), [f"colbert-{datatype}"], where=stub.url)
@@ -731,7 +731,7 @@ def test_of_several_addresses_the_next_is_asked_when_one_is_gone(naps, vectors, 
             other.engine, other.collections = stub.engine, stub.collections
             with open_index(f"http://127.0.0.1:9,{other.url}, {stub.url}/", SPECS, **OPEN, options=SMALL) as index:
                 index.add(DOC_IDS[:30], {name: arrays[:30] for name, arrays in vectors.items()})
-                assert not stub.seen and other.seen
+                assert not stub.requests("PUT", "/points") and other.requests("PUT", "/points")
                 other.__exit__()
                 index.add(DOC_IDS[30:], {name: arrays[30:] for name, arrays in vectors.items()})
                 assert_same(answers(index, vectors), expected)
@@ -748,6 +748,13 @@ def test_a_key_over_http_to_elsewhere_is_told_once(monkeypatch):
         with pytest.warns(UserWarning, match="QDRANT_API_KEY goes to .* without encryption") as told:
             open_index(stub.url, SPECS).close()
     assert len(told) == 1
+
+
+def test_memory_beside_a_server_is_the_servers_or_not_told(stub, movies, movies_cache):
+    first, again = (ragkit.compare(movies, ["dense"], where=stub.url).table()["memory_bytes"] for _ in range(2))
+    assert first.item() == 20 * 1000 and again.isna().all()
+    stub.fail("GET", "/metrics", *[Answer(403)] * 2)
+    assert ragkit.compare(movies, ["bm25"], where=stub.url).table()["memory_bytes"].isna().all()
 
 
 def test_a_query_that_is_sent_again_is_timed_by_its_last_sending(stub, movies, movies_cache, monkeypatch):

@@ -6,6 +6,7 @@ import zipfile
 from collections import namedtuple
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ragkit import VectorSpec, open_index
@@ -71,7 +72,7 @@ def test_what_a_key_may_do_and_what_is_there_is_told(monkeypatch, own_cache):
         monkeypatch.setenv("QDRANT_URL", stub.url)
         monkeypatch.setenv("QDRANT_API_KEY", "all")
         open_index(stub.url, {"dense": VectorSpec(2)}, "ragkit-films").close()
-        open_index(stub.url, {"dense": VectorSpec(2)}, "theirs").close()
+        httpx.put(f"{stub.url}/collections/theirs", json={"vectors": {}}, headers={"api-key": "all"})
         monkeypatch.setenv("QDRANT_API_KEY", "read")
         engine = line("engine")
     assert engine.status == "note"

@@ -3,10 +3,11 @@
 import io
 import sys
 
+import httpx
 import pytest
 
 import ragkit
-from ragkit import RagkitError, VectorSpec, open_index
+from ragkit import RagkitError
 from ragkit.cli import main
 from ragkit.engines.inventory import survey
 from tests.stub_server import StubServer
@@ -19,6 +20,12 @@ def stub(monkeypatch):
     with StubServer() as server:
         monkeypatch.setenv("QDRANT_URL", server.url)
         yield server
+
+
+def theirs(stub):
+    """Make a collection that is not ragkit's."""
+    vectors = {"dense": {"size": 2, "distance": "Cosine"}}
+    assert httpx.put(f"{stub.url}/collections/theirs", json={"vectors": vectors}).status_code == 200
 
 
 def built(movies, *names):
@@ -77,7 +84,7 @@ def test_a_collection_is_deleted_only_after_asking(stub, movies, own_cache, monk
 
 
 def test_what_ragkit_did_not_make_is_not_deleted(stub, capsys):
-    open_index(stub.url, {"dense": VectorSpec(2)}, "theirs").close()
+    theirs(stub)
     for name, why in (("theirs", "ragkit did not make the collection 'theirs'"), ("none", "There is no collection")):
         assert main(["collections", "--delete", name]) == 2 and why in capsys.readouterr().err
     assert [*stub.collections] == ["theirs"]

@@ -5,8 +5,8 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from ragkit import network
 from ragkit.addresses import checked, separate
+from ragkit.engines._grpc import port_beside
 from ragkit.engines._hearing import heard
 from ragkit.engines._retries import Retries
 from ragkit.errors import RagkitError, plain, shown
@@ -32,6 +33,9 @@ _QDRANTS_PORT = 6333
 # So long one of several addresses may take to connect.
 _CONNECT_S = 5
 
+# A line of what a server tells of itself at /metrics.
+_RESIDENT = re.compile(r"^memory_resident_bytes (\d[\d.e+]*)$", re.MULTILINE)
+
 # Unit vectors keep their float32 with so many decimals.
 _DECIMALS = 9
 # The longest numbers, each with its comma: -0.123456789 and -0.00001234567890123456.
@@ -40,12 +44,13 @@ _SHORT, _LONG = 13, 25
 
 @dataclass(frozen=True)
 class Connection:
-    """A client of a server that answered at `url`, its version, and what was sent again."""
+    """A client of a server that answered at `url`, its version, what was sent again, and the other nodes' addresses."""
 
     client: QdrantClient
     url: str
     version: str
     retries: Retries
+    others: tuple[str, ...] = ()
 
 
 def connect(url: str, timeout: int) -> Connection:
@@ -87,7 +92,13 @@ def _greet(address: str, others: list[str], key: str, timeout: int, alone: bool)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
             # Its own check runs in a thread, and its warning comes whenever that is done.
-            client = QdrantClient(url=address, api_key=key or None, timeout=timeout, check_compatibility=False)
+            client = QdrantClient(
+                url=address,
+                api_key=key or None,
+                timeout=timeout,
+                check_compatibility=False,
+                grpc_port=port_beside(urlsplit(address).port or _QDRANTS_PORT),
+            )
     except ValueError:  # its message quotes the address as it is
         told = plain(shown(address))
         raise RagkitError(f"{told} is no address; expected one such as http://localhost:6333.") from None
@@ -109,7 +120,19 @@ def _greet(address: str, others: list[str], key: str, timeout: int, alone: bool)
             raise
         return str(error)
     retries.alone = False
-    return Connection(client, address, found, retries)
+    return Connection(client, address, found, retries, tuple(others))
+
+
+def resident_bytes(addresses: Sequence[str]) -> float:
+    """Return what the servers at these addresses have in memory, of those that tell; NaN if none does."""
+    told = []
+    for address in addresses:
+        headers = {"api-key": key} if (key := api_key()) else {}
+        with suppress(httpx.HTTPError, RagkitError), httpx.Client(headers=headers, timeout=_CONNECT_S) as client:
+            network.bound(client, MOST_ANSWER_BYTES)
+            found = _RESIDENT.search(client.get(f"{address.rstrip('/')}/metrics").text)
+            told += [float(found[1])] if found else []
+    return sum(told) if told else float("nan")
 
 
 def with_port(address: str) -> list[str]:

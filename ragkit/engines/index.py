@@ -1,8 +1,8 @@
 """What every engine's index does alike: checks, batches, the order of results."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from ragkit.vectors import MAX_FLOATS_PER_POINT, Hits, Sparse, Vector, VectorSpe
 
 # Documents whose sparse vectors are read at a time.
 _READ = 1000
+Wait = Callable[[], None]
 _MOST_SCORE = float(np.finfo(np.float32).max)
 
 
@@ -109,16 +110,25 @@ class Index(ABC):
         ids: list[str] = []
         batch: list[dict[str, Vector]] = []
         size = 0
+        sent: deque[tuple[Wait | None, list[dict[str, Vector]], list[str]]] = deque()  # and not known to be stored
 
         def send() -> None:
             nonlocal ids, batch, size
-            start = len(self.doc_ids)
-            self._upsert(list(range(start, start + len(ids))), batch, ids)
-            if self._counted == start:
-                self._count_words(batch)
-            self.doc_ids += ids
-            bar.update(len(ids))
+            start = len(self.doc_ids) + sum(len(others) for _, _, others in sent)
+            sent.append((self._upsert(list(range(start, start + len(ids))), batch, ids), batch, ids))
             ids, batch, size = [], [], 0
+            while sent and (len(sent) > 1 or sent[0][0] is None):
+                settle()
+
+        def settle() -> None:
+            wait, documents, stored = sent[0]
+            if wait is not None:
+                wait()
+            sent.popleft()
+            if self._counted == len(self.doc_ids):
+                self._count_words(documents)
+            self.doc_ids += stored
+            bar.update(len(stored))
 
         with progress(len(doc_ids), "indexing", "doc") as bar:
             for doc_id, document in zip(doc_ids, documents, strict=True):
@@ -131,6 +141,8 @@ class Index(ABC):
                 size += own
             if batch:
                 send()
+            while sent:
+                settle()
         self._finish()
 
     def search(
@@ -271,7 +283,8 @@ class Index(ABC):
         """Make what was stored durable, and its search as quick as it will be."""
 
     @abstractmethod
-    def _upsert(self, points: list[int], batch: list[dict[str, Vector]], doc_ids: list[str]) -> None: ...
+    def _upsert(self, points: list[int], batch: list[dict[str, Vector]], doc_ids: list[str]) -> Wait | None:
+        """Store a batch, or begin to: then what is returned waits until it is stored. One may be begun meanwhile."""
 
     @abstractmethod
     def _query(
@@ -294,6 +307,13 @@ class Index(ABC):
     @abstractmethod
     def bytes_on_disk(self) -> int | None:
         """Return what the index takes on disk in bytes, or None where the engine does not tell."""
+
+    def memory_growth(self) -> float | None:
+        """Return by how many bytes the engine's own processes grew since the index was opened, NaN if they do not tell.
+
+        None where it runs in this process.
+        """
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -1,8 +1,9 @@
 """What ragkit keeps on a Qdrant server: noted when it is made, listed, known again, deleted."""
 
+import secrets
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -32,12 +33,6 @@ class MadeOf:
     count: int
     vectors: Mapping[str, str] = field(default_factory=dict)
     bytes: int = 0
-
-    def note(self) -> dict[str, Any]:
-        """Return what is kept in the collection's metadata."""
-        made = datetime.now(UTC).isoformat(timespec="seconds")
-        told = {"dataset": self.dataset, "documents": self.documents, "vectors": dict(self.vectors)}
-        return {_KEY: told | {"bytes": self.bytes, "version": version("ragkit"), "made": made}}
 
 
 @dataclass(frozen=True)
@@ -109,16 +104,28 @@ def reusable(
         except RagkitError:  # the key may not list them
             return None
         for name, info in infos.items():
-            note = _note(info)
-            models_there = note.get("vectors", {})
+            told = _noted(info.config)
+            models_there = told.get("vectors", {})
             if (
-                note.get("documents") == made_of.documents
+                told.get("documents") == made_of.documents
                 and info.points_count == made_of.count
                 and all(models_there.get(n) == fingerprint for n, fingerprint in made_of.vectors.items())
                 and not differences(info.config, vectors, options, others=True)
             ):
                 fitting.append((len(models_there), name))
     return min(fitting)[1] if fitting else None
+
+
+def note(made_of: MadeOf | None) -> dict[str, Any]:
+    """Return what is kept in a new collection's metadata, with a token that no other collection has."""
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {"version": version("ragkit"), "made": made, "token": secrets.token_hex(8)}
+    return {_KEY: told | (asdict(made_of) if made_of else {})}
+
+
+def token(config: models.CollectionConfig) -> str:
+    """Return the token of a collection, "" if it has none."""
+    return str(_noted(config).get("token", ""))
 
 
 def nodes(client: QdrantClient) -> int | None:
@@ -139,29 +146,29 @@ def _infos(client: QdrantClient, prefix: str = "") -> dict[str, models.Collectio
     return infos
 
 
-def _note(info: models.CollectionInfo) -> dict[str, Any]:
-    note = (info.config.metadata or {}).get(_KEY)
-    return note if isinstance(note, dict) else {}
+def _noted(config: models.CollectionConfig) -> dict[str, Any]:
+    told = (config.metadata or {}).get(_KEY)
+    return told if isinstance(told, dict) else {}
 
 
 def _is_ours(name: str, info: models.CollectionInfo) -> bool:
-    return bool(_note(info)) or name.startswith("ragkit-")  # as older versions named them
+    return bool(_noted(info.config)) or name.startswith("ragkit-")  # as older versions named them
 
 
 def _kept(name: str, info: models.CollectionInfo) -> Kept:
-    note, params = _note(info), info.config.params
+    told, params = _noted(info.config), info.config.params
     named = params.vectors if isinstance(params.vectors, dict) else {}
     vectors = (*named, *(params.sparse_vectors or {}))
-    told = {key: str(note.get(key, "-")) for key in ("dataset", "made", "version")}
-    size = note.get("bytes")
+    dataset, made, by = (str(told.get(key, "-")) for key in ("dataset", "made", "version"))
+    size = told.get("bytes")
     return Kept(
         name,
         info.points_count or 0,
-        told["dataset"],
+        dataset,
         vectors,
         size if isinstance(size, int) else None,
-        told["made"],
-        told["version"],
+        made,
+        by,
     )
 
 

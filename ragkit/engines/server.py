@@ -5,15 +5,16 @@ import warnings
 from collections import Counter
 from time import monotonic, sleep
 
+import grpc
 import numpy as np
 from qdrant_client import models
 
-from ragkit.engines import versions
+from ragkit.engines import _grpc, versions
 from ragkit.engines._client import ClientIndex, collection_name, differences, search_params, vectors_config
-from ragkit.engines._connection import connect, point_bytes, shortened, understood
+from ragkit.engines._connection import connect, point_bytes, resident_bytes, shortened, understood
 from ragkit.engines._hearing import heard
 from ragkit.engines._retries import TooLarge
-from ragkit.engines.inventory import MadeOf, nodes, reusable
+from ragkit.engines.inventory import MadeOf, nodes, note, reusable, token
 from ragkit.engines.server_options import MAX_REQUEST_BYTES, ServerOptions
 from ragkit.errors import RagkitError, shown
 from ragkit.progress import progress
@@ -57,10 +58,12 @@ class ServerIndex(ClientIndex):
         made_of: MadeOf | None = None,
     ):
         self.url, self.options = shown(url), options  # for messages
-        self._made_of = made_of
+        self._made_of, self._token, self._grpc = made_of, "", False
         self._others = False  # whether the collection may hold other vectors too
         found = connect(url, options.timeout)
         client, self.version, self._retries = found.client, found.version, found.retries
+        self._addresses = [found.url, *found.others]
+        self._memory = resident_bytes(self._addresses)
         self.engine = self._server = f"Qdrant server {self.version}"
         self.batch_bytes = options.request_bytes
         self._strict = models.StrictModeConfigOutput()
@@ -88,6 +91,9 @@ class ServerIndex(ClientIndex):
     def again(self) -> Counter[str]:  # type: ignore[override]
         return self._retries.again
 
+    def memory_growth(self):
+        return resident_bytes(self._addresses) - self._memory
+
     def _open(self) -> None:
         with understood(self._answering):
             self._find()
@@ -113,6 +119,7 @@ class ServerIndex(ClientIndex):
                 f"{self._server} at {self.url} made the collection {self.collection} otherwise than asked: "
                 f"{_listed(different)}. A newer server may know these settings (ragkit is made for 1.20)."
             )
+        self._token = token(config)
         self._obey(config.strict_mode_config, made)
         self._lay_out(config.params)
         if exists:
@@ -151,7 +158,7 @@ class ServerIndex(ClientIndex):
                 shard_number=self.options.shards,
                 replication_factor=self.options.replicas,
                 write_consistency_factor=self.options.write_consistency,
-                metadata=self._made_of.note() if self._made_of else None,
+                metadata=note(self._made_of),
             )
         except RagkitError:
             # Another one, or a try of ours whose answer was lost, may have made it.
@@ -211,7 +218,25 @@ class ServerIndex(ClientIndex):
     def _request_bytes(self, doc_id, document):
         return point_bytes(doc_id, document)
 
+    def _begin(self, documents):
+        # In parts over REST where a limit is known: over gRPC a server says no more than that it failed.
+        self._grpc = self.batch_documents is None and _grpc.is_same(self.client, self.collection, self._token)
+
     def _upsert(self, points, batch, doc_ids):
+        if not self._grpc:
+            return self._over_rest(points, batch, doc_ids)
+        answer = _grpc.upsert(self.client, self.collection, points, batch, doc_ids, self.options.timeout)
+
+        def wait() -> None:
+            try:
+                answer.result()
+            except grpc.RpcError:
+                self._grpc = False  # what REST says of it is understood, sent again, or cut in halves
+                self._over_rest(points, batch, doc_ids)
+
+        return wait
+
+    def _over_rest(self, points: list[int], batch: list[dict[str, Vector]], doc_ids: list[str]) -> None:
         try:
             self._send(points, batch, doc_ids)
         except RagkitError as error:

@@ -127,6 +127,8 @@ def _measure(
                 systems = [one for system in systems for one in (system, twins.get(system.name)) if one]
             runs = [_run(index, encoders, system, depth, dataset, own) for system in systems]
             disk, held = index.bytes_on_disk(), set(index.vectors)
+            theirs = index.memory_growth()
+            memory = float(grown()) if theirs is None else float("nan") if index.reopened else theirs
             engine = {"engine": index.engine, "engine_times_are_qdrants": index.measurable}
             if index.layout:
                 engine["server"] = index.layout | _whose(index.shards, any(system.shard_depth for system in systems))
@@ -139,7 +141,7 @@ def _measure(
             on_disk = float("nan") if disk is None else disk / count
             cost = replace(cost, disk_bytes_per_document=on_disk)
             if engine["engine_times_are_qdrants"]:
-                cost = replace(cost, index_s=index_s, memory_bytes=float(grown()))
+                cost = replace(cost, index_s=index_s, memory_bytes=memory)
         results.append(system_result(run, dataset.qrels, cost, measures))
     return results, engine, [note for run in runs if (note := _sent_again(run))]
 

@@ -21,7 +21,8 @@ class Cost:
 
     bytes_per_document: of the vectors it needs, on average; disk_bytes_per_document: of its index on
     disk; index_s: seconds to store the vectors in the engine, if none were there; memory_bytes: how much the
-    process grew at most while it indexed and searched, the vectors it was given not included.
+    process grew at most while it indexed and searched, the vectors it was given not included; beside a server by how
+    much that grew, if it tells and the vectors were stored in this run.
     """
 
     bytes_per_document: float = float("nan")
