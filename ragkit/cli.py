@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     imports.set_defaults(command=commands.import_)
 
     bench = parsers.add_parser("bench", help="speed beside its rivals, in one run")
-    bench.add_argument("what", choices=["embed", "search", "index", "scale", "proof", "peers"])
+    bench.add_argument("what", choices=["embed", "search", "index", "scale", "server", "proof", "peers"])
     bench.add_argument(
         "dataset", nargs="?", type=_place, default="scifact", metavar="DATASET", help="default: scifact, whole"
     )

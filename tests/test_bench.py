@@ -2,19 +2,23 @@
 
 import json
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 import ragkit
+from ragkit import RagkitError
 from ragkit.bench import embed, index, peers, proof, scale, search
 from ragkit.bench.peers import Lap
 from ragkit.bench.race import race
 from ragkit.bench.rivals import RIVALS, NumPy
+from ragkit.bench.server import bench_server
 from ragkit.cli import main
 from ragkit.encoders.token_pooling import grouped
 from ragkit.maxsim import maxsim
+from tests.stub_server import Answer, StubServer
 
 pytestmark = pytest.mark.slow
 
@@ -243,6 +247,26 @@ def test_the_fastest_setting_that_is_good_enough_is_said_to_be_chosen():
     assert [row["of_exact"] for row in peers.chosen(rows((0.8, 1.0), (0.9, 3.0)))] == [0.8, 0.9]
     assert "none has 99%" in peers.chosen(rows((0.8, 1.0), (0.9, 3.0)))[1]["note"]
     assert peers.chosen(rows((0.8, 1.0)))[0]["note"] == ""
+
+
+def test_a_server_under_load_answers_all_clients_alike(movies, movies_cache, monkeypatch):
+    with StubServer(nodes=3) as stub:
+        monkeypatch.setenv("QDRANT_URL", stub.url)
+        monkeypatch.setattr("ragkit.bench.server.SYSTEMS", ("bm25", "dense+bm25"))
+        rows = bench_server(movies, rounds=24, clients=(1, 3))
+        assert [(row["system"], row["clients"]) for row in rows] == [
+            (system, clients) for system in ("bm25", "dense→bm25") for clients in (1, 3)
+        ]
+        assert all(row["equal"] == row["queries"] == 24 and row["errors"] == 0 for row in rows)
+        assert all(row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] for row in rows)
+        stub.fail("POST", "/query", *[None] * 5, *[Answer(400)] * 2)  # after the answers of one client alone
+        monkeypatch.setattr("ragkit.bench.server._WARM_UP", 0)
+        monkeypatch.setattr("ragkit.bench.server.SYSTEMS", ("bm25",))
+        (row,) = bench_server(replace(movies, queries=movies.queries[:5]), rounds=24, clients=(3,))
+        assert row["errors"] == 2 and row["equal"] == 22
+    monkeypatch.delenv("QDRANT_URL")
+    with pytest.raises(RagkitError, match="set QDRANT_URL to its address"):
+        bench_server(movies)
 
 
 def test_the_command_line_writes_rows_and_machine(tmp_path, capsys):

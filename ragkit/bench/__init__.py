@@ -1,4 +1,4 @@
-"""Rivals timed in turn in one run: embedding, search, index, growth, other engines."""
+"""Rivals timed in turn in one run: embedding, search, index, growth, a server under load, other engines."""
 
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ragkit.bench.race import race as race
     from ragkit.bench.scale import bench_scale as bench_scale
     from ragkit.bench.search import bench_search as bench_search
+    from ragkit.bench.server import bench_server as bench_server
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -23,5 +24,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "race": ["race"],
         "scale": ["bench_scale"],
         "search": ["bench_search"],
+        "server": ["bench_server"],
     },
 )

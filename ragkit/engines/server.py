@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections import Counter
+from copy import copy
 from time import monotonic, sleep
 
 import grpc
@@ -58,6 +59,7 @@ class ServerIndex(ClientIndex):
         made_of: MadeOf | None = None,
     ):
         self.url, self.options = shown(url), options  # for messages
+        self._url = url
         self._made_of, self._token, self._grpc = made_of, "", False
         self._others = False  # whether the collection may hold other vectors too
         found = connect(url, options.timeout)
@@ -90,6 +92,14 @@ class ServerIndex(ClientIndex):
     @property
     def again(self) -> Counter[str]:  # type: ignore[override]
         return self._retries.again
+
+    def another(self) -> "ServerIndex":
+        """Return the same index over a connection of its own, for another thread; nothing is read anew."""
+        self._count_stored_words()  # once for all, since they share the counts
+        other = copy(self)
+        found = connect(self._url, self.options.timeout)
+        other.client, other._retries = found.client, found.retries
+        return other
 
     def memory_growth(self):
         return resident_bytes(self._addresses) - self._memory

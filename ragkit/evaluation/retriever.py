@@ -72,6 +72,11 @@ class Retriever:
             raise RagkitError(f"The query is {text!r}; expected words to search for.")
         return self._search("", text, *self._encode([text]))
 
+    @public("The query cannot be answered", kinds=False)
+    def answer(self, vectors: dict[str, Vector]) -> Hits:
+        """Return (doc_id, score) for one query that is encoded already, by name of vectors, best first."""
+        return self._search("", "", vectors)
+
     @public("The queries cannot be answered")
     def run(self, queries: pd.DataFrame) -> Run:
         """Return the run over `queries` (query_id, text): encoded first, then searched one by one.
