@@ -17,7 +17,13 @@ if "RAGKIT_MIRROR" not in os.environ and (ROOT.parent / "shared" / "data" / "bei
 
 # With several workers the longest files begin first, so that none is waited for at the end. The lesson that takes
 # longest also encodes SciFact; the other files that read it come last, when its vectors are in the cache.
-LONGEST = ("06_cost_of_tokens.ipynb", "test_ingest.py", "test_lab_browser.py", "test_systems.py")
+LONGEST = (
+    "06_cost_of_tokens.ipynb",
+    "07_first_stages.ipynb",
+    "test_ingest.py",
+    "test_lab_browser.py",
+    "test_systems.py",
+)
 # Exercises are not executed; their solutions are.
 collect_ignore_glob = ["notebooks/exercises/*"]
 NOT_IN_REACH = "SciFact is not in reach"
@@ -87,7 +93,16 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: (place.get(item.path.name, len(place)), item.path in late))
 
 
+def reads_cranfield(item) -> bool:
+    """Whether this is the one cell of a lesson that shows a second collection, where there is one."""
+    return item.path.suffix == ".ipynb" and 'elsewhere("cranfield")' in getattr(item, "cell", {}).get("source", "")
+
+
 def pytest_runtest_setup(item):
+    from ragkit.datasets import beir
+
+    if reads_cranfield(item) and not beir.in_reach("cranfield"):
+        pytest.skip("cranfield is not in reach, and the lesson says so")
     if reads_scifact(item) and no_source_of_scifact():
         pytest.skip(f"{NOT_IN_REACH}: {no_source_of_scifact()}")
 

@@ -34,7 +34,9 @@ RIGHT = {
     "05-c": ({"19": 0.5, "7": 2 / 3, "13": 1 / 2 + 1 / 14}, r"0\.5|0\.6"),
     "06-a": (2191.2, r"2,191|2191"),
     "06-b": (1294, r"\b1294\b"),
-    "06-c": (6, r"\b6\b"),
+    "06-c": (5, r"\b5\b"),
+    "07-a": (6, r"\b6\b"),
+    "07-b": (0.903, r"0\.90"),
     "08-a": (0.857, r"0\.85"),
     "08-b": (["q40", "q28", "q25", "q34", "q23", "q01", "q33", "q02", "q03", "q05"], r"q\d\d"),
 }
@@ -82,7 +84,9 @@ WRONG = {
         (2092.2, "odd number"),
     ],
     "06-b": [(18.246, "of the numbers themselves"), (10.109, "divided by 128"), (1060, "the other way")],
-    "06-c": [(5, "1 of 40 queries lose"), (7, "a smaller depth"), (100, "20 films")],
+    "06-c": [(3, "factor 2"), (35, "stays the same"), (41, "there are 40")],
+    "07-a": [(5, "1 of 40 queries lose"), (7, "a smaller depth"), (100, "20 films")],
+    "07-b": [(0.940, "the best row"), (0.113, "all rows"), (1.806, "the sum"), (0.716, "first plane alone")],
     "08-a": [(0.861, "every film judged"), (0.888, "is dense's"), (0.883, "first three of both")],
     "08-b": [
         ([f"q{i:02}" for i in range(1, 11)], "colbert is not ahead"),

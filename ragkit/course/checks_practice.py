@@ -1,4 +1,4 @@
-"""Checks of the exercises of lessons 06 and 07: what rows cost, and pools and queries that somebody chose."""
+"""Checks of the exercises of lessons 06 to 08: what rows cost, first stages, pools and queries that somebody chose."""
 
 import functools
 from typing import Any
@@ -9,6 +9,7 @@ import pandas as pd
 from ragkit.course import answers
 from ragkit.course.answers import NotYet
 from ragkit.course.checks_basics import KUBO, ask, encoder, films, queries, ranking
+from ragkit.encoders.token_pooling import pool_tokens
 from ragkit.encoders.variants import load_encoders
 from ragkit.evaluation import statistics
 from ragkit.evaluation.measures import per_query
@@ -67,8 +68,37 @@ def score_by_signs(answer) -> str:
     raise NotYet(f"{value:g} is not it. np.sign of both, all products, the best of each query row, the sum.")
 
 
+def changed_firsts(answer) -> str:
+    """06-c: for how many queries colbert-pool4 has another first film than colbert."""
+    count = answers.whole(answer, "a number of queries")
+    if not 0 <= count <= len(queries()):
+        raise NotYet(f"{count} is no number of queries here: there are {len(queries())}.")
+    changed = {factor: len(_changed(factor)) for factor in (2, 3, 4)}
+    if count == changed[4]:
+        return f"With a half of the rows it is {changed[2]}, with a third {changed[3]}."
+    if count == len(queries()) - changed[4]:
+        raise NotYet("Those are the queries whose first film stays the same.")
+    for factor in (2, 3):
+        if count == changed[factor]:
+            raise NotYet(f"That is with factor {factor}.")
+    raise NotYet(f"Not {count}. Rank all films for each query, once by all rows and once by pool_tokens(rows, 4).")
+
+
+@functools.cache
+def _changed(factor: int) -> list[str]:
+    """Return the queries for which pooled films have another first one."""
+    whole = encoder("colbert").encode_documents(films().passages)
+    pooled = [pool_tokens(rows, factor) for rows in whole]
+    asked = encoder("colbert").encode_queries(queries().tolist())
+
+    def first(query: np.ndarray, documents: list[np.ndarray]) -> int:
+        return int(np.argmax([maxsim(query, rows).score for rows in documents]))
+
+    return [i for i, query in zip(queries().index, asked, strict=True) if first(query, whole) != first(query, pooled)]
+
+
 def depth_for_the_first(answer) -> str:
-    """06-c: the smallest depth at which muvera's candidates hold colbert's first film of every query."""
+    """07-a: the smallest depth at which muvera's candidates hold colbert's first film of every query."""
     depth = answers.whole(answer, "a depth")
     if not 1 <= depth <= 20:
         raise NotYet(f"{depth} is no depth here: there are 20 films.")
@@ -91,6 +121,32 @@ def _places() -> list[int]:
     firsts = [ranking("colbert", query)[0][0] for query in encoder("colbert").encode_queries(texts)]
     own = products[np.arange(len(texts)), [doc_ids.index(doc_id) for doc_id in firsts]]
     return (1 + (products > own[:, None]).sum(axis=1)).tolist()
+
+
+def mean_of_the_region(answer) -> str:
+    """07-b: what MUVERA adds for a query row at 30 degrees: its product with the mean of the rows in its region."""
+    value = answers.number(answer, "a number")
+    query, rows, planes = _unit(30)[0], _unit(10, 60, 100, 190, 260), _unit(80, 170)
+    near = ((rows @ planes.T > 0) == (query @ planes.T > 0)).all(axis=1)
+    products = rows @ query
+    if abs(value - products[near].mean()) < 0.001:
+        return f"The best row has {products.max():.3f}, and the mean of all five {products.mean():.3f}."
+    one = (rows @ planes[0] > 0) == (query @ planes[0] > 0)
+    for other, why in (
+        (products.max(), "That is MaxSim: the best row. MUVERA does not know which one it is."),
+        (products.mean(), "That is the mean of all rows. Only those in the query's region count."),
+        (products[near].sum(), "That is the sum. A document keeps the mean of a region's rows."),
+        (products[one].mean(), "That is with the first plane alone."),
+    ):
+        if abs(value - other) < 0.001:
+            raise NotYet(why)
+    raise NotYet(
+        f"{value:.3f} is not it. The rows on the query's side of both planes, their mean, times the query row."
+    )
+
+
+def _unit(*degrees: float) -> np.ndarray:
+    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
 
 
 @functools.cache
@@ -146,7 +202,9 @@ def chosen_queries(answer) -> str:
 CHECKS = {
     "06-a": bytes_of_a_film,
     "06-b": score_by_signs,
-    "06-c": depth_for_the_first,
+    "06-c": changed_firsts,
+    "07-a": depth_for_the_first,
+    "07-b": mean_of_the_region,
     "08-a": left_out_of_the_pool,
     "08-b": chosen_queries,
 }

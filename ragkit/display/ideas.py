@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle, Wedge
 
 from ragkit.display.plots import INK, SMALL, colour
 
-__all__ = ["arrows", "three_ways"]
+__all__ = ["areas", "arrows", "regions", "three_ways"]
 
 _PAPER, _MODEL, _STORE = "#F4F4F4", "#E3E3E3", "#FFF7DA"
 _QUERY, _DOCUMENT = (0.9, 2.1, 3.3), (5.6, 6.8, 8.0, 9.2)  # where their tokens stand
@@ -72,6 +72,49 @@ def arrows(ax: Axes, title: str, groups: Sequence[tuple[str, np.ndarray, str]]) 
             ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": shade, "lw": 2})
             ax.text(1.14 * x, 1.14 * y, name, color=shade, ha="center", va="center", fontsize=13)
     ax.set(title=title, xlim=(-1.3, 1.3), ylim=(-0.1, 1.3), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
+def areas(sizes: Sequence[tuple[str, float, float, str]]) -> Axes:
+    """Draw documents' vectors to scale: as high as there are rows, as wide as a row has bytes, so the area is bytes.
+
+    sizes: for each, what to call it, its rows, the bytes of a row, and a colour.
+    """
+    _, ax = plt.subplots(figsize=(11, 3.6), layout="constrained")
+    left, gap = 0.0, 130.0
+    for name, rows, width, shade in sizes:
+        ax.add_patch(Rectangle((left, 0), width, max(rows, 2), color=shade))  # of one row a line is to be seen
+        words = f"{name}\n{rows:,.0f} × {width:,.0f}\n= {rows * width:,.0f} bytes"
+        ax.text(left, -6, words, va="top", fontsize=10, color=INK)
+        left += max(width, 420) + gap
+    ax.set(xlim=(0, left), ylim=(-0.45 * max(rows for _, rows, _, _ in sizes), max(rows for _, rows, _, _ in sizes)))
+    ax.axis("off")
+    return ax
+
+
+def regions(ax: Axes, rows: np.ndarray, query: np.ndarray, planes: np.ndarray, shade: str) -> Axes:
+    """Draw how MUVERA sorts rows in the plane: each side of each plane is a region, and keeps the mean of its rows.
+
+    rows: the document's (n × 2); query: one row (2); planes: the normals (k × 2), each drawn as the line that it stands
+    on; shade: the document's colour. The query's region is grey. A mean is a dot, a row an arrow.
+    """
+    sides = [tuple(side) for side in rows @ planes.T > 0]
+    own = tuple(query @ planes.T > 0)
+    turns = np.sort(np.degrees(np.arctan2(planes[:, 0], -planes[:, 1])) % 180)
+    edges = np.concatenate([turns, turns + 180])
+    for start, end in zip(edges, [*edges[1:], edges[0] + 360], strict=True):
+        middle = np.radians((start + end) / 2)
+        if tuple(np.array([np.cos(middle), np.sin(middle)]) @ planes.T > 0) == own:
+            ax.add_patch(Wedge((0, 0), 1.25, start, end, color="0.9"))
+    for turn in np.radians(turns):
+        ax.plot(*(1.25 * np.array([[-np.cos(turn), np.cos(turn)], [-np.sin(turn), np.sin(turn)]])), "0.55", linewidth=1)
+    for row, colour_of, width in [*((row, shade, 1.4) for row in rows), (query, INK, 2.2)]:
+        ax.annotate("", row, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour_of, "lw": width})
+    for side in dict.fromkeys(sides):
+        mean = rows[[one == side for one in sides]].mean(axis=0)
+        ax.scatter(*mean, s=90, color=shade, edgecolor="white", zorder=3, clip_on=False)
+    ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
     ax.axis("off")
     return ax
 
