@@ -27,7 +27,7 @@ PARTS = {
     "Appendix": ["notebooks/appendix/*.ipynb"],
     "Exercises": ["notebooks/exercises/*.ipynb"],
     "For teachers": ["docs/workshop.md"],
-    "Results": ["docs/results.md", "docs/scale.md", "docs/reliability.md", "docs/mutants.md"],
+    "Results": ["docs/results.md", "docs/scale.md", "docs/shards.md", "docs/reliability.md", "docs/mutants.md"],
     "API": [],  # made here
     "How it is made": [
         *("docs/architecture.md", "docs/*.md", "data/README.md", "data/*.md", "data/models/README.md"),

@@ -42,6 +42,16 @@ def test_no_words_of_the_three_ways_lie_on_others_or_leave_the_picture():
     assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
 
 
+def test_three_shards_say_how_many_documents_are_reranked_and_nothing_covers_anything():
+    panels = ideas.three_shards()
+    said = ["\n".join(text.get_text() for text in words_of(ax)) for ax in panels]
+    assert "30 documents" in said[0] and "10 documents" in said[1] and said[0].count("its own best 10") == 3
+    figure = panels[0].figure
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for ax in panels for text in words_of(ax)]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
 def test_an_arrow_ends_where_its_row_does_and_bears_its_name():
     _, ax = plt.subplots()
     rows = np.array([[1.0, 0.0], [0.0, 1.0]])

@@ -13,6 +13,8 @@ import pytest
 
 import ragkit
 from ragkit import Prefetch, RagkitError, ServerOptions, Storage, VectorSpec, open_index
+from ragkit.engines import versions
+from tests.test_shards import assert_same_ranking
 
 pytestmark = pytest.mark.server
 
@@ -82,6 +84,34 @@ def test_a_server_ranks_as_edge_does(url, name, vectors, expected):
         assert_same(answers(index, vectors), expected)
 
 
+SYSTEMS = ["dense", "colbert", "bm25", "hybrid", "hybrid-dbsf", "dense+colbert", "bm25+colbert", "hybrid+colbert"]
+
+
+@pytest.mark.parametrize("shards", [1, 3, 6])
+def test_every_system_ranks_alike_however_its_collection_is_cut(url, movies, movies_cache, monkeypatch, shards):
+    monkeypatch.setenv("QDRANT_SHARDS", str(shards))
+    edge = ragkit.compare(movies, SYSTEMS, depth=5, separate=False, where=movies_cache / f"edge-{shards}")
+    server = ragkit.compare(movies, SYSTEMS, depth=5, where=url, as_deployed=True)
+    assert server.config["server"]["shards"] == shards
+    words = edge["bm25"].results
+    tied = set(words["query_id"][words.assign(score=words["score"].round(4)).duplicated(["query_id", "score"])])
+    for system in edge.systems:
+        queries = set(words["query_id"]) - (tied if "hybrid" in system.system or "bm25→" in system.system else set())
+        assert_same_ranking(server[system.system].results, system.results, queries)
+    assert any("per shard" in system.system for system in server.systems) == (shards > 1)
+
+
+def test_an_upload_goes_over_grpc_where_that_answers(url, name, vectors, expected):
+    with open_index(url, SPECS, name) as index:
+        index.add(DOC_IDS, vectors)
+        if not index._grpc:
+            pytest.skip("the port of gRPC does not answer beside that of REST")
+        assert_same(answers(index, vectors), expected)
+        again = index.client.retrieve(name, [7], with_vectors=True)[0].vector
+    unit = vectors["colbert"][7] / np.linalg.norm(vectors["colbert"][7], axis=1, keepdims=True)
+    np.testing.assert_allclose(again["colbert"], unit, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "storage",
     [
@@ -95,6 +125,13 @@ def test_a_server_ranks_as_edge_does(url, name, vectors, expected):
 )
 def test_a_server_keeps_vectors_as_asked_and_finds_a_document_by_itself(url, name, vectors, storage):
     specs = {"colbert": VectorSpec(32, True, storage=storage)}
+    with open_index(url, SPECS, f"{name}-first") as index:
+        found = index.version
+        index.client.delete_collection(index.collection)
+    if versions.SINCE[storage.datatype] > versions.numbers(found):
+        with pytest.raises(RagkitError, match=f"{storage.datatype} needs Qdrant .* this is {found}: .*float16"):
+            open_index(url, specs, name)
+        return
     for _ in range(2):  # made, then known again
         with open_index(url, specs, name) as index:
             if not index.doc_ids:

@@ -9,10 +9,11 @@ from matplotlib.patches import FancyBboxPatch, Rectangle, Wedge
 
 from ragkit.display.plots import INK, SMALL, colour
 
-__all__ = ["areas", "arrows", "regions", "three_ways"]
+__all__ = ["areas", "arrows", "regions", "three_shards", "three_ways"]
 
 _PAPER, _MODEL, _STORE = "#F4F4F4", "#E3E3E3", "#FFF7DA"
 _QUERY, _DOCUMENT = (0.9, 2.1, 3.3), (5.6, 6.8, 8.0, 9.2)  # where their tokens stand
+_SHARDS = (1.6, 5.0, 8.4)  # where they stand
 _BEST = (1, 0, 3)  # the document token that each query token meets
 
 
@@ -59,6 +60,31 @@ def three_ways() -> tuple[Axes, Axes, Axes]:
         ax.text(5.1, 10.4, f"{stores};\n{meet}", ha="center", va="center", fontsize=10, color=INK)
     figure.supxlabel("dashed: stored before any query comes", fontsize=10, color=INK)
     return dense, cross, late
+
+
+def three_shards() -> tuple[Axes, Axes]:
+    """Draw a rerank over three shards: in one request, where each shard chooses its own candidates, and in two."""
+    figure, (one, two) = plt.subplots(1, 2, figsize=(12.6, 4.6), layout="constrained")
+    for ax, title in ((one, "One request with prefetch, depth 10"), (two, "Two requests, depth 10")):
+        ax.set(xlim=(0, 10), ylim=(0, 9.4))
+        ax.axis("off")
+        ax.set_title(title, fontsize=13, color=INK)
+        _box(ax, 5, 8.8, 3.2, 0.9, "white", "query")
+        for shard, x in enumerate(_SHARDS, 1):
+            ax.annotate("", (x, 7.5), (5, 8.3), arrowprops={"arrowstyle": "-|>", "color": "#888888"})
+            _box(ax, x, 7.0, 2.6, 0.9, _STORE, f"shard {shard}")
+    for x in _SHARDS:
+        _step(one, x, 6.5, 5.0, "first stage:\nits own best 10", colour("dense"))
+        _step(one, x, 4.3, 2.9, "reranks its 10", colour("colbert"))
+        one.annotate("", (5, 1.5), (x, 2.4), arrowprops={"arrowstyle": "-|>", "color": "#888888"})
+        _step(two, x, 6.5, 5.6, "its best 10", colour("dense"))
+        two.annotate("", (5, 4.6), (x, 5.1), arrowprops={"arrowstyle": "-|>", "color": "#888888"})
+    _box(one, 5, 1.0, 6.4, 0.9, "white", "30 documents were reranked")
+    _box(two, 5, 4.1, 6.4, 0.9, "white", "merged, and cut to the best 10")
+    _step(two, 5, 3.6, 2.4, "second request: rerank these 10, wherever they are", colour("colbert"), 8.6)
+    two.annotate("", (5, 1.5), (5, 1.9), arrowprops={"arrowstyle": "-|>", "color": "#888888"})
+    _box(two, 5, 1.0, 6.4, 0.9, "white", "10 documents were reranked")
+    return one, two
 
 
 def arrows(ax: Axes, title: str, groups: Sequence[tuple[str, np.ndarray, str]]) -> Axes:
@@ -125,6 +151,13 @@ def _box(ax: Axes, x: float, y: float, width: float, height: float, fill: str, t
     look = {"facecolor": fill, "edgecolor": "#888888", "linestyle": "--" if dashed else "-", "linewidth": 0.9}
     ax.add_patch(FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.15", **look))
     ax.text(x, y, text, ha="center", va="center", fontsize=10, color=INK)
+
+
+def _step(ax: Axes, x: float, start: float, y: float, text: str, shade: str, width: float = 2.6) -> None:
+    """Draw an arrow down to a box with what is done there, in a system's colour."""
+    height = 1.3 if "\n" in text else 0.9
+    ax.annotate("", (x, y + height / 2), (x, start), arrowprops={"arrowstyle": "-|>", "color": shade, "lw": 1.6})
+    _box(ax, x, y, width, height, _PAPER, text)
 
 
 def _vector(ax: Axes, x: float, y: float, shade: str) -> None:
