@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from conftest import notebook_reads_scifact
+from ragkit.display import plots
 from tests import reading
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,6 +122,16 @@ def test_no_output_hangs_on_one_build_of_a_turbo_copy(path):
 def test_it_names_no_machine(path):
     stored = json.dumps([cell.get("outputs", []) for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"])
     assert not re.search(r"/home/|/root|/tmp|/work|[A-Z]:\\\\\\\\|\.venv|0x[0-9a-f]{6,}", stored)
+
+
+@each_notebook
+def test_a_systems_colour_is_no_other_things(path):
+    # One colour for each system through the whole course, and it comes from plots.colour.
+    if path.stem in reading.NOT_YET:
+        pytest.skip("not yet written anew")
+    code = "\n".join(cell.source for cell in code_cells(nbformat.read(path, 4)))
+    written = {found.upper() for found in re.findall(r"#[0-9A-Fa-f]{6}", code)}
+    assert not written & {colour.upper() for colour in plots.COLOURS.values()}
 
 
 @each_notebook
