@@ -22,6 +22,7 @@ LONGEST = (
     "07_first_stages.ipynb",
     "test_ingest.py",
     "test_lab_browser.py",
+    "test_package.py",
     "test_systems.py",
 )
 # Exercises are not executed; their solutions are.
