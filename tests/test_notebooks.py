@@ -127,8 +127,6 @@ def test_it_names_no_machine(path):
 @each_notebook
 def test_a_systems_colour_is_no_other_things(path):
     # One colour for each system through the whole course, and it comes from plots.colour.
-    if path.stem in reading.NOT_YET:
-        pytest.skip("not yet written anew")
     code = "\n".join(cell.source for cell in code_cells(nbformat.read(path, 4)))
     written = {found.upper() for found in re.findall(r"#[0-9A-Fa-f]{6}", code)}
     assert not written & {colour.upper() for colour in plots.COLOURS.values()}
