@@ -63,6 +63,15 @@ class Storage:
         """Whether a search compares the query with every document by what is kept."""
         return self.quantization is None and self.hnsw_m == 0
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether a ranking hangs on the build: a turbo copy is rotated at random, and nothing rescores it.
+
+        >>> Storage(quantization="turbo4copy", rescore=False).by_chance, Storage("turbo4").by_chance
+        (True, False)
+        """
+        return (self.quantization or "").startswith("turbo") and not self.rescore
+
     def bytes_per_row(self, dim: int) -> int:
         """Return the bytes that a search reads of one row of `dim` numbers: of its small copy if there is one.
 

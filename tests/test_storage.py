@@ -6,10 +6,12 @@ import re
 import numpy as np
 import pytest
 
+import ragkit
 from ragkit import Prefetch, RagkitError, Storage, VectorSpec, open_index
 from ragkit.engines import edge
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.folder import foreign
+from ragkit.evaluation import comparing
 from ragkit.maxsim import maxsim
 from ragkit.vectors import DATATYPES, QUANTIZATIONS
 
@@ -190,3 +192,18 @@ def test_a_folder_kept_otherwise_is_refused(rng, tmp_path):
     for storage in (Storage("float16"), Storage(quantization="int8"), Storage(on_disk=True)):
         with pytest.raises(RagkitError, match="holds another index"):
             EdgeIndex(tmp_path, {"v": VectorSpec(4, True, storage=storage)})
+
+
+@pytest.mark.slow
+def test_a_copy_that_is_rotated_by_chance_is_measured_over_several_builds(movies, movies_cache, monkeypatch, tmp_path):
+    built = []
+    build = comparing.build_index
+    monkeypatch.setattr(comparing, "build_index", lambda *given: built.append(given) or build(*given))
+    comparison = ragkit.compare(movies, ["dense", "dense-turbo1copy-raw"])
+    (note,) = [note for note in comparison.notes if "at random" in note]
+    found = re.search(r"over 5 builds nDCG@10 is (0\.\d+) to (0\.\d+), and the row is the first", note)
+    low, high = float(found[1]), float(found[2])
+    assert len(built) == 6 and low <= round(comparison["dense-turbo1copy-raw"].means["nDCG@10"], 3) <= high
+    kept = ragkit.compare(movies, ["dense-turbo1copy-raw"], where=tmp_path / "kept")
+    assert any(note.endswith("no two builds rank alike; this is one") for note in kept.notes)
+    assert not ragkit.compare(movies, ["dense-turbo1copy", "dense-int8-raw"]).notes

@@ -27,7 +27,7 @@ from ragkit.engines.opening import chosen_place
 from ragkit.errors import RagkitError, given
 from ragkit.evaluation import statistics
 from ragkit.evaluation.comparison import Comparison, Cost, SystemResult, system_result
-from ragkit.evaluation.measures import MEASURES, check_results, parsed_measures
+from ragkit.evaluation.measures import MEASURES, check_results, parsed_measures, per_query
 from ragkit.evaluation.retriever import ENCODED, WARM_UP, Retriever, cross_encoder, oracle
 from ragkit.evaluation.systems import HYBRIDS, Run, System
 
@@ -37,6 +37,8 @@ _PASSAGES = "a document's score is its best passage's (MaxP), depth counts passa
 LIMIT = 100
 
 _EVERY_S = 0.02
+# Of an index whose small copies are made by chance, so many are built.
+_BUILDS = 5
 # The share of queries sent again from which times say little of an undisturbed server.
 _FEW_AGAIN = 0.03
 
@@ -92,6 +94,11 @@ def compare(
         results, engine, told = _measure(dataset, needed, members, twins, depth, where, measures, own)
         again += told
         found |= {result.system: result for result in results}
+        for system in members:
+            if chance := [name for name in system.vectors if Variant.parse(name).storage.by_chance]:
+                why = f"{system.name}: Qdrant rotates {chance[0]} at random, and no two builds rank alike"
+                seen = "this is one" if shared else _over_builds(dataset, needed, system, depth, own, found)
+                again.append(f"{why}; {seen}")
     notes = [*dataset.notes, *notes]
     for name, frame in (runs or {}).items():
         found[name], note = _external(name, frame, dataset, measures, own)
@@ -156,6 +163,18 @@ def _whose(shards: int, per_shard: bool) -> dict[str, str]:
     if shards == 1:
         return {}
     return {"depth_and_idf": "the whole collection's" + "; of rows per shard each shard's, as deployed" * per_shard}
+
+
+def _over_builds(dataset, encoders, system: System, depth: int, own: set[str], found) -> str:
+    """Return in words how the mean of a system differs from build to build of its index, the row's being the first."""
+    first = found[system.name]
+    measure = first.values.columns[0]
+    means = [first.means[measure]]
+    for _ in range(_BUILDS - 1):
+        with build_index(dataset, encoders)[0] as index:
+            run = _run(index, encoders, system, depth, dataset, own)
+        means.append(per_query(run.results, dataset.qrels, [measure])[measure].mean())
+    return f"over {_BUILDS} builds {measure} is {min(means):.3f} to {max(means):.3f}, and the row is the first"
 
 
 def _twins(found: Mapping[str, SystemResult], twin_of: Mapping[str, str]) -> list[str]:
