@@ -111,6 +111,7 @@ def page(browser, address):
 
 
 def test_every_page_opens_without_an_error_or_a_request_elsewhere(page, address, site, pages):
+    page.set_viewport_size({"width": 400, "height": 300})  # less to paint
     for path in pages:
         answer = page.goto(f"{address}/{path.relative_to(site).as_posix()}")
         assert answer is None or answer.status in (0, 200), path
@@ -263,6 +264,10 @@ def grounds(page, selector):
     return page.locator(selector).first.evaluate("(element) => getComputedStyle(element).backgroundColor")
 
 
+in_the_folder = pytest.mark.parametrize("address", ["folder"], indirect=True)
+
+
+@in_the_folder
 def test_dark_pages_keep_a_light_ground_under_plots(page, address):
     page.emulate_media(color_scheme="dark")
     page.goto(f"{address}/notebooks/02_maxsim_and_tokens.html")
@@ -271,6 +276,7 @@ def test_dark_pages_keep_a_light_ground_under_plots(page, address):
     assert grounds(page, ".cell_output img") == "rgb(255, 255, 255)"
 
 
+@in_the_folder
 def test_paper_has_the_lesson_alone_on_white_whatever_the_screen(page, address):
     page.emulate_media(color_scheme="dark", media="print")
     page.goto(f"{address}/notebooks/02_maxsim_and_tokens.html")
