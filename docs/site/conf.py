@@ -20,7 +20,8 @@ nb_execution_mode = "off"
 nb_ipywidgets_js = {}
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
-suppress_warnings = ["myst.header"]  # a lesson may go from # to ###
+# A lesson may go from # to ###, and show code with a gap ("…") in it, which is then neither coloured nor linked.
+suppress_warnings = ["myst.header", "misc.highlighting_failure", "codeautolink.parse_block", "codeautolink.clean_block"]
 
 html_theme = "furo"
 html_title = "ragkit"
