@@ -139,9 +139,9 @@ def needs_scifact(name):
     return name.startswith("04") or name in ("05-a", "05-b")
 
 
-def test_every_exercise_is_tested_with_one_right_and_three_wrong_answers():
+def test_every_exercise_is_tested_with_one_right_and_at_least_three_wrong_answers():
     assert list(RIGHT) == list(WRONG) == list(CHECKS)
-    assert all(len(cases) == 3 for cases in WRONG.values())
+    assert min(len(cases) for cases in WRONG.values()) >= 3
 
 
 @pytest.mark.parametrize("name, case", each({name: [case] for name, case in RIGHT.items()}))
