@@ -81,7 +81,18 @@ class EmbeddedColbert(_Embedded, Colbert):
         return _ColbertWorker
 
 
-class EmbeddedTokens(_Embedded, Colbert):
+class _UnitQueries(Colbert):
+    """A ColBERT whose query rows get unit length, which FastEmbed gives to rows of documents alone."""
+
+    def _post_process_onnx_output(self, output: Any, is_doc: bool = True, **kwargs: Any) -> Iterable:
+        if is_doc:
+            yield from super()._post_process_onnx_output(output, is_doc=True, **kwargs)
+        else:
+            norms = np.linalg.norm(output.model_output, axis=2, keepdims=True)
+            yield from output.model_output / np.maximum(norms, 1e-12)
+
+
+class EmbeddedTokens(_Embedded, _UnitQueries):
     """The dense model's token rows as a late-interaction model.
 
     As ColBERT, less the marker and the [MASK] rows: those mean nothing to a model that was not
@@ -102,18 +113,11 @@ class EmbeddedTokens(_Embedded, Colbert):
     def _preprocess_onnx_input(self, onnx_input: dict, is_doc: bool = True, **kwargs: Any) -> dict:
         return onnx_input
 
-    def _post_process_onnx_output(self, output: Any, is_doc: bool = True, **kwargs: Any) -> Iterable:
-        if is_doc:
-            yield from super()._post_process_onnx_output(output, is_doc=True, **kwargs)
-        else:
-            norms = np.linalg.norm(output.model_output, axis=2, keepdims=True)
-            yield from output.model_output / np.maximum(norms, 1e-12)
-
     def token_count(self, texts: Any, *args: Any, include_extension: bool = False, **kwargs: Any) -> int:
         return super().token_count(texts, *args, **kwargs)  # there is no extension to include
 
 
-class ExportedColbert(Colbert):
+class ExportedColbert(_UnitQueries):
     """Late-interaction models in folders, each read as its Export says; rows have unit length.
 
     FastEmbed's own reading differs by class and not by model: what a class has as constants, an object has here.
@@ -177,13 +181,6 @@ class ExportedColbert(Colbert):
         if not is_doc and self.export.attend:
             onnx_input["attention_mask"] = np.ones_like(onnx_input["attention_mask"])
         return onnx_input
-
-    def _post_process_onnx_output(self, output: Any, is_doc: bool = True, **kwargs: Any) -> Iterable:
-        if is_doc:
-            yield from super()._post_process_onnx_output(output, is_doc=True, **kwargs)
-        else:
-            norms = np.linalg.norm(output.model_output, axis=2, keepdims=True)
-            yield from output.model_output / np.maximum(norms, 1e-12)
 
     @classmethod
     def _get_worker_class(cls) -> type:
