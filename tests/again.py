@@ -1,8 +1,9 @@
 """`python -m tests.again [WORD …]`: lessons and quick unit tests once more, as on another machine; what changes.
 
 Ways: the models' numbers moved by 3e-7, as processors differ; 1 and 8 cores, which Edge's segments follow; another hash
-seed; a busy machine. A word is a way, or a part of a file's name; none is all. What passed is kept in build/again.json
-while nothing that it depends on changes, so that a run which was stopped goes on.
+seed; a busy machine; for lessons, the server at QDRANT_URL, or without one a stub that cuts every collection into three
+shards. A word is a way, or a part of a file's name; none is all. What passed is kept in build/again.json while nothing
+that it depends on changes, so that a run which was stopped goes on.
 """
 
 import hashlib
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from tests.stub_server import StubServer
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "build" / "again.json"
@@ -24,6 +27,7 @@ WAYS = {
     "eight-cores": {"RAGKIT_CORES": "8"},
     "hash": {"PYTHONHASHSEED": "12345"},
     "load": {},
+    "server": {},
 }
 _BURN = "while True: sum(i * i for i in range(10_000))"
 
@@ -54,10 +58,10 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def outcome(way: str, path: Path, cache: Path) -> list[str]:
-    """Return what fails of a file when it is run that way, a line each; none if all is as stored."""
+def outcome(surroundings: dict[str, str], path: Path, cache: Path) -> list[str]:
+    """Return what fails of a file when it is run in such an environment, a line each; none if all is as stored."""
     before = [str(ROOT / "tests" / "elsewhere"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | WAYS[way] | {"PYTHONPATH": os.pathsep.join(before), "TQDM_DISABLE": "1"}
+    environment = os.environ | surroundings | {"PYTHONPATH": os.pathsep.join(before), "TQDM_DISABLE": "1"}
     environment |= {"RAGKIT_CACHE": str(cache)}
     options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow and not online and not server"]
     if path.suffix == ".ipynb":
@@ -81,39 +85,42 @@ def outcome(way: str, path: Path, cache: Path) -> list[str]:
 
 
 @contextmanager
-def busy(way: str) -> Iterator[None]:
-    """Keep twice as many processes busy as there are cores, where that is the way."""
-    count = 2 * (os.cpu_count() or 1) if way == "load" else 0
-    burning = [subprocess.Popen([sys.executable, "-c", _BURN]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for process in burning:
-            process.kill()
-            process.wait()
+def surroundings_of(way: str) -> Iterator[dict[str, str]]:
+    """Give the environment of a way, and what else belongs to it: a stub, or twice as many busy processes as cores."""
+    with ExitStack() as stack:
+        own = dict(WAYS[way])
+        if way == "server":
+            own["QDRANT_URL"] = os.environ.get("QDRANT_URL") or stack.enter_context(StubServer(nodes=3)).url
+        for _ in range(2 * (os.cpu_count() or 1) if way == "load" else 0):
+            burning = stack.enter_context(subprocess.Popen([sys.executable, "-c", _BURN]))
+            stack.callback(burning.kill)
+        yield own
 
 
 def main(words: list[str]) -> int:
     """Run what the words choose; print what changes, and return how many files have something."""
     kept: dict[str, str] = json.loads(KEPT.read_text("utf8")) if KEPT.exists() else {}
     ways, paths = chosen(words)
-    changed = 0
+    run = changed = 0
     for way in ways:
         # Vectors that are moved are no use to other ways, nor theirs to this one.
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache, busy(way):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache, surroundings_of(way) as surroundings:
             for path in paths:
+                if way == "server" and path.suffix != ".ipynb":
+                    continue  # tests choose their engine, and those of a server are `pytest tests -m server`
+                run += 1
                 name, stands_for = f"{way} {path.relative_to(ROOT).as_posix()}", fingerprint(path)
-                if kept.get(name) == stands_for:
+                if kept.get(name) == stands_for:  # never of a server, which the fingerprint knows nothing of
                     print(f"{name}: as stored (kept)", flush=True)
                     continue
-                lines = outcome(way, path, Path(cache))
+                lines = outcome(surroundings, path, Path(cache))
                 print("\n    ".join([f"{name}: {'changes' if lines else 'as stored'}", *lines]), flush=True)
                 changed += bool(lines)
-                if not lines:
+                if not lines and way != "server":
                     kept[name] = stands_for
                     KEPT.parent.mkdir(exist_ok=True)
                     KEPT.write_text(json.dumps(kept, indent=1), "utf8")
-    print(f"{changed} of {len(ways) * len(paths)} change something." if changed else "Nothing changes.")
+    print(f"{changed} of {run} change something." if changed else "Nothing changes.")
     return changed
 
 
