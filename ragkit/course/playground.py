@@ -10,6 +10,7 @@ from ragkit.datasets.dataset import Dataset
 from ragkit.display import tables
 from ragkit.display.explorer import Explorer, explore
 from ragkit.display.plots import colour
+from ragkit.display.widgets import AsWidget
 from ragkit.encoders.encoder import Encoder
 from ragkit.encoders.variants import load_encoders, vector_spec
 from ragkit.engines.ingest import build_index
@@ -40,7 +41,7 @@ def playground(
     return Playground(dataset, systems, query, depth, where)
 
 
-class Playground:
+class Playground(AsWidget):
     """Systems over one index that stays open: their first results side by side, for one query at a time.
 
     In a notebook it has a field for the query, a slider for the depth, and a button for each result that shows its
@@ -227,13 +228,6 @@ class Playground:
         box = ipywidgets.VBox([field, slider, ipywidgets.HBox(shown, layout=wide), said, below, style])
         box.add_class("ragkit-playground")
         return box
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        try:
-            bundle = dict(self.widget()._repr_mimebundle_(**options))
-        except ImportError:
-            bundle = {}
-        return bundle | {"text/plain": repr(self)}
 
 
 def _ranks(hits: Hits) -> dict[str, int]:

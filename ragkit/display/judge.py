@@ -8,6 +8,7 @@ import pandas as pd
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.datasets.judging import GRADES, Judgments
+from ragkit.display.widgets import AsWidget
 from ragkit.errors import RagkitError
 
 _BOX = "max-width: 46em; max-height: 20em; overflow: auto; white-space: pre-wrap; line-height: 1.4"
@@ -24,7 +25,7 @@ def judge(pairs: pd.DataFrame, dataset: Dataset, judgments: Judgments) -> "Judge
     return Judge(pairs, dataset, judgments)
 
 
-class Judge:
+class Judge(AsWidget):
     """The pairs of a pool, one after the other, to be judged: as buttons in a notebook, else by `record`.
 
     pairs: query_id, doc_id. It begins at the first pair that is not judged yet; `back` returns to the one before.
@@ -117,10 +118,3 @@ class Judge:
         query = html.escape(self.queries[self.current[0]])
         parts = [f"<b>{html.escape(title)}</b>" if title else "", html.escape(text)]
         return f'<p><i>Query:</i> <b>{query}</b></p><div style="{_BOX}">{"<br>".join(filter(None, parts))}</div>'
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        try:
-            bundle = dict(self.widget()._repr_mimebundle_(**options))
-        except ImportError:
-            bundle = {}
-        return bundle | {"text/plain": repr(self)}
