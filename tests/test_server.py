@@ -1,9 +1,9 @@
 """What needs a Qdrant server: `QDRANT_URL=… pytest tests -m server`. Skipped unless asked for.
 
-Against a cluster set QDRANT_SHARDS and QDRANT_REPLICAS too. Its collections are named ragkit-test-… and deleted;
-those of a comparison stay, as a user's would.
+Against a cluster set QDRANT_SHARDS and QDRANT_REPLICAS too. Its collections are named ragkit-test-… and deleted.
 """
 
+import dataclasses
 import os
 import uuid
 
@@ -13,7 +13,7 @@ import pytest
 
 import ragkit
 from ragkit import Prefetch, RagkitError, ServerOptions, Storage, VectorSpec, open_index
-from ragkit.engines import versions
+from ragkit.engines import inventory, versions
 from tests.test_shards import assert_same_ranking
 
 pytestmark = pytest.mark.server
@@ -35,6 +35,16 @@ def name(url):
     yield name
     with open_index(url, {"gone": VectorSpec(2)}, name, options=ServerOptions(recreate=True)) as index:
         index.client.delete_collection(name)
+
+
+@pytest.fixture()
+def films(url, movies):
+    """The films under a name of their own, whose collections are deleted after the test."""
+    films = dataclasses.replace(movies, name=f"test-{uuid.uuid4().hex[:8]}")
+    yield films
+    for kept in inventory.survey(url).kept:
+        if kept.dataset == films.name:
+            inventory.delete(url, kept.name)
 
 
 @pytest.fixture()
@@ -69,9 +79,9 @@ def expected(vectors, tmp_path):
         return answers(index, vectors)
 
 
-def test_a_server_gives_the_same_comparison_as_local_mode_and_edge(url, movies, tmp_path):
+def test_a_server_gives_the_same_comparison_as_local_mode_and_edge(url, films, tmp_path):
     systems = ["dense", "colbert", "dense+colbert"]
-    server, *others = (ragkit.compare(movies, systems, depth=5, where=w) for w in (url, ":memory:", tmp_path / "edge"))
+    server, *others = (ragkit.compare(films, systems, depth=5, where=w) for w in (url, ":memory:", tmp_path / "edge"))
     assert server.config["engine"].startswith("Qdrant server") and server.config["engine_times_are_qdrants"]
     for other in others:
         for a, b in zip(server.systems, other.systems, strict=True):
@@ -88,10 +98,10 @@ SYSTEMS = ["dense", "colbert", "bm25", "hybrid", "hybrid-dbsf", "dense+colbert",
 
 
 @pytest.mark.parametrize("shards", [1, 3, 6])
-def test_every_system_ranks_alike_however_its_collection_is_cut(url, movies, movies_cache, monkeypatch, shards):
+def test_every_system_ranks_alike_however_its_collection_is_cut(url, films, movies_cache, monkeypatch, shards):
     monkeypatch.setenv("QDRANT_SHARDS", str(shards))
-    edge = ragkit.compare(movies, SYSTEMS, depth=5, separate=False, where=movies_cache / f"edge-{shards}")
-    server = ragkit.compare(movies, SYSTEMS, depth=5, where=url, as_deployed=True)
+    edge = ragkit.compare(films, SYSTEMS, depth=5, separate=False, where=movies_cache / f"edge-{shards}")
+    server = ragkit.compare(films, SYSTEMS, depth=5, where=url, as_deployed=True)
     assert server.config["server"]["shards"] == shards
     words = edge["bm25"].results
     tied = set(words["query_id"][words.assign(score=words["score"].round(4)).duplicated(["query_id", "score"])])
