@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def at_change(number: int, act: Callable[[], None]) -> Callable[[], int]:
     return lambda: count
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """What a process says last; it may be killed after it."""
+
+    changes: int
+
+
 class Killed:
     """A process that does `work(say, *arguments)`, and is killed before a change to files, or after some seconds.
 
@@ -93,9 +101,9 @@ class Killed:
         self.seconds = time.monotonic() - begun
         process.join()
         assert process.exitcode in (0, -9), f"the work failed with {process.exitcode}; see its traceback"
-        self.ended = process.exitcode == 0
+        self.ended = bool(self.said) and isinstance(self.said[-1], _Ended)
         if self.ended:
-            self.changes = self.said.pop()
+            self.changes = self.said.pop().changes
 
 
 def _killed(said, environment: dict, here: str, change: int, work: Callable, arguments: tuple) -> None:
@@ -106,7 +114,7 @@ def _killed(said, environment: dict, here: str, change: int, work: Callable, arg
     said.send(None)
     changes = at_change(change, lambda: os.kill(os.getpid(), signal.SIGKILL))
     work(said.send, *arguments)
-    said.send(changes())
+    said.send(_Ended(changes()))
 
 
 class Ingest:

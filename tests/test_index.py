@@ -184,7 +184,9 @@ def test_documents_without_a_note_are_not_deleted(vectors, tmp_path, own_cache):
         assert index.doc_ids == DOC_IDS
 
 
-@pytest.mark.parametrize("note", [b"", b'{"vectors": {"dense', b"null", b"[]", b'"\xff"', b"{}"])
+@pytest.mark.parametrize(
+    "note", [b"", b'{"vectors": {"dense', b"null", b"[]", b'"\xff"', b"{}", b'{"vectors": {"a": 3}, "content": ""}']
+)
 def test_an_empty_or_torn_note_is_a_clear_error(note, tmp_path, own_cache):
     open_index(tmp_path / "kept", SPECS).close()
     (tmp_path / "kept" / "ragkit.json").write_bytes(note)

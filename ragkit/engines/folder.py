@@ -76,7 +76,8 @@ def read_note(folder: Path) -> dict | None:
         note = json.loads(text)
     except (ValueError, RecursionError):
         note = None
-    if not isinstance(note, dict) or not isinstance(note.get("vectors"), dict) or "content" not in note:
+    vectors = note.get("vectors") if isinstance(note, dict) else None
+    if not isinstance(vectors, dict) or not all(isinstance(v, dict) for v in vectors.values()) or "content" not in note:
         raise RagkitError(
             f"{path} is empty or torn: it does not tell what the index in {folder} was made for. Put it back from a "
             "copy, delete the folder to build its index anew, or choose another."
