@@ -8,6 +8,7 @@ import sys
 import nbformat
 import numpy as np
 import pytest
+import yaml
 
 from tests import again
 
@@ -46,6 +47,11 @@ def test_words_choose_ways_and_files():
     ways, paths = again.chosen(["noise", "hash", "01_movies", "test_stats"])
     assert ways == ["noise", "hash"] and {path.name for path in paths} == {"01_movies.ipynb", "test_stats.py"}
     assert again.chosen([])[0] == list(again.WAYS)
+
+
+def test_the_workflow_goes_every_way():
+    workflow = yaml.safe_load((again.ROOT / ".github" / "workflows" / "again.yml").read_text("utf8"))
+    assert workflow["jobs"]["again"]["strategy"]["matrix"]["way"] == list(again.WAYS)
 
 
 @pytest.mark.slow

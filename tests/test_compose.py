@@ -53,3 +53,6 @@ def test_the_workflow_runs_the_server_tests_on_both():
     assert (files["compose.cluster.yaml"]["shards"], files["compose.cluster.yaml"]["replicas"]) == (6, 2)
     commands = "\n".join(step.get("run", "") for step in server["steps"])
     assert "docker compose -f ${{ matrix.file }} up -d --wait" in commands and "pytest tests -m server" in commands
+    image = NODE["services"]["qdrant"]["image"]
+    assert f"/releases/download/{image.partition(':')[2]}/" in commands, "the program is of the image's version"
+    assert "make again ONLY=server" in commands
