@@ -1,6 +1,7 @@
 """Measure what docs/scale.md shows: `make bench`; `--render` writes its tables anew from docs/results/."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from ragkit.bench.peers import REACHED, called, winners
+from ragkit.display import plots
 
 DOCS = Path(__file__).resolve().parent
 BENCHES = ("embed", "search", "index", "scale", "proof", "peers")
@@ -362,6 +364,37 @@ def label(ax, point: tuple[float, float], text: str, boxes: list[Bbox]) -> Bbox:
     raise AssertionError(f"docs/img/peers.png has no place for {text!r}")
 
 
+def server() -> str:
+    """Return a server's pace with one to sixteen clients at once."""
+    head = ["", "clients", "queries/s", "p50, ms", "p95, ms", "p99, ms", "errors", "equal answers"]
+    cells = [
+        [row["system"], str(row["clients"]), f"{row['queries_per_s']:,.0f}"]
+        + [f"{row[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms")]
+        + [str(row["errors"]), f"{row['equal']} of {row['queries']}"]
+        for row in read("server")["rows"]
+    ]
+    return f"{rows(head, cells)}\n\n{ran('server')}"
+
+
+def server_picture() -> None:
+    """Draw queries a second against p95, a line a system, a mark for each number of clients."""
+    found = read("server")["rows"]
+    figure, ax = plt.subplots(figsize=(8, 5.5), layout="constrained")
+    for name in dict.fromkeys(row["system"] for row in found):
+        own = [row for row in found if row["system"] == name]
+        pace, p95 = [row["queries_per_s"] for row in own], [row["p95_ms"] for row in own]
+        ax.plot(pace, p95, marker=plots.marker(name), color=plots.colour(name), label=name)
+        ax.annotate(f"{own[-1]['clients']}", (pace[-1], p95[-1]), (5, 3), textcoords="offset points", fontsize=8)
+    ax.set(xscale="log", yscale="log", xlabel="queries a second, all clients", ylabel="milliseconds a query (p95)")
+    clients = ", ".join(str(row["clients"]) for row in own)
+    title = f"One Qdrant node, {found[0]['queries']} queries each: {clients} clients at once"
+    ax.set_title(title, loc="left", fontsize=11)
+    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.3)
+    figure.savefig(DOCS / "img" / "server.png", dpi=150)
+
+
 def picture() -> None:
     figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
     for (what, (sizes, ms)), marker in zip(curves().items(), "osD^vP", strict=True):
@@ -374,7 +407,7 @@ def picture() -> None:
     figure.savefig(DOCS / "img" / "scale.png", dpi=150)
 
 
-TABLES = (search, proof, embed, index, small, scale, ten_million, chosen, peers, peers_won)
+TABLES = (search, proof, embed, index, small, scale, ten_million, chosen, peers, peers_won, server)
 
 
 def render(text: str, tables: Sequence[Callable[[], str]] = TABLES) -> str:
@@ -390,7 +423,7 @@ def render(text: str, tables: Sequence[Callable[[], str]] = TABLES) -> str:
 def main() -> None:
     """Run the benches (unless only asked to render), then write the tables and the picture."""
     if "--render" not in sys.argv[1:]:
-        for name in BENCHES:
+        for name in (*BENCHES, *(["server"] if os.environ.get("QDRANT_URL") else [])):
             out = str(DOCS / "results" / f"bench-{name}.json")
             subprocess.run([sys.executable, "-m", "ragkit", "bench", name, "--json", out], check=True)
         for name in SMALL:
@@ -399,6 +432,7 @@ def main() -> None:
         path.write_text(render(path.read_text("utf8"), tables), "utf8")
     picture()
     peers_picture()
+    server_picture()
 
 
 if __name__ == "__main__":

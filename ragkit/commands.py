@@ -364,6 +364,9 @@ def bench(options: argparse.Namespace) -> int:
         settings["sizes"] = options.sizes
     rows = bench(dataset, **settings)
     on = machine()
+    for row in rows:
+        if "engine" in row:  # the same in all
+            on["engine"] = row.pop("engine")
     if options.json:
         command = "python -m ragkit " + shlex.join(map(shown, options.arguments))
         result = {"command": command, "date": date.today().isoformat(), "collection": dataset.name}

@@ -249,7 +249,7 @@ def test_the_fastest_setting_that_is_good_enough_is_said_to_be_chosen():
     assert peers.chosen(rows((0.8, 1.0)))[0]["note"] == ""
 
 
-def test_a_server_under_load_answers_all_clients_alike(movies, movies_cache, monkeypatch):
+def test_a_server_under_load_answers_all_clients_alike(movies, movies_cache, monkeypatch, tmp_path):
     with StubServer(nodes=3) as stub:
         monkeypatch.setenv("QDRANT_URL", stub.url)
         monkeypatch.setattr("ragkit.bench.server.SYSTEMS", ("bm25", "dense+bm25"))
@@ -264,6 +264,10 @@ def test_a_server_under_load_answers_all_clients_alike(movies, movies_cache, mon
         monkeypatch.setattr("ragkit.bench.server.SYSTEMS", ("bm25",))
         (row,) = bench_server(replace(movies, queries=movies.queries[:5]), rounds=24, clients=(3,))
         assert row["errors"] == 2 and row["equal"] == 22
+        assert main(["bench", "server", "movies", "--rounds", "5", "--json", str(tmp_path / "server.json")]) == 0
+        stored = json.loads((tmp_path / "server.json").read_text("utf8"))
+        assert stored["machine"]["engine"].startswith("Qdrant server 1.20.0 (3 nodes")
+        assert "engine" not in stored["rows"][0]
     monkeypatch.delenv("QDRANT_URL")
     with pytest.raises(RagkitError, match="set QDRANT_URL to its address"):
         bench_server(movies)

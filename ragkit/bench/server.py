@@ -51,7 +51,7 @@ class _Load:
 
 @public("The bench cannot be run")
 def bench_server(dataset: Dataset, rounds: int = 300, clients: Sequence[int] = CLIENTS) -> list[dict]:
-    """Return for each system and number of clients at once: queries a second, milliseconds, errors, equal answers.
+    """Return by engine, system and number of clients at once: queries a second, milliseconds, errors, equal answers.
 
     The server is the one at QDRANT_URL. rounds: queries of all clients together, in at most 20 seconds; each client has
     a connection of its own and asks its next query when the last is answered. equal: how many answers are those of one
@@ -95,7 +95,7 @@ def _under_load(
                 thread.join()
             seconds = time.perf_counter() - start
             p50, p95, p99 = np.percentile(load.ms, [50, 95, 99])
-            row = {"system": system.name, "clients": count, "queries": len(load.ms)}
+            row = {"engine": indexes[0].engine, "system": system.name, "clients": count, "queries": len(load.ms)}
             row |= {"queries_per_s": (len(load.ms) - load.errors) / seconds, "p50_ms": p50, "p95_ms": p95}
             rows.append(row | {"p99_ms": p99, "errors": load.errors, "equal": load.equal})
             bar.update()
