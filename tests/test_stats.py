@@ -1,5 +1,8 @@
 import itertools
+import json
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,8 @@ from scipy.stats import t as student_t
 
 from ragkit import RagkitError
 from ragkit.evaluation import statistics
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def ir_differences(rng, n):
@@ -98,6 +103,18 @@ def test_95_percent_intervals_hold_the_true_mean_about_95_times_in_100(make, n, 
     below, above = missed(make, n, rng)
     assert 0.93 < 1 - below - above < 0.97
     assert 0.01 < below < 0.05 and 0.01 < above < 0.05  # in the right place, too
+
+
+def test_the_architecture_tells_how_often_intervals_held_the_true_mean_in_the_appendix_lesson():
+    lesson = json.loads((ROOT / "notebooks" / "appendix" / "tests_at_length.ipynb").read_text("utf8"))
+    printed = "".join("".join(out.get("text", "")) for cell in lesson["cells"] for out in cell.get("outputs", []))
+    films = re.search(r"films, 40 queries +(0\.\d+) +(0\.\d+)\n", printed)
+    scifact = re.search(r"SciFact, 300 queries +0\.\d+ +(0\.\d+)\n", printed)
+    bca = re.search(r"BCa held the true mean in (0\.\d+)", printed)
+    measured = [films[2], films[1], bca[1], scifact[1]]
+    text = (ROOT / "docs" / "architecture.md").read_text("utf8")
+    told = re.search(r"- \*\*Intervals are expanded(.*?)\n- ", text, re.DOTALL)[1]
+    assert re.findall(r"(\d+) %", told) == [f"{100 * float(share):.0f}" for share in measured]
 
 
 def enumerated_p(differences):
