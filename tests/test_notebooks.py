@@ -65,6 +65,12 @@ def test_it_reads_as_a_lesson_should(path):
     assert opening_and_closing(nbformat.read(path, 4)) == []
 
 
+@each_notebook
+def test_a_cell_of_code_can_be_seen_whole(path):
+    lines = [len(cell.source.splitlines()) for cell in code_cells(nbformat.read(path, 4))]
+    assert max(lines) <= reading.LIMITS["lines in one cell"]
+
+
 def opening_and_closing(notebook):
     """What a lesson's first and last cell lack."""
     first, last = notebook.cells[0].source, notebook.cells[-1].source
