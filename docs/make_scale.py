@@ -384,11 +384,9 @@ def server_picture() -> None:
         own = [row for row in found if row["system"] == name]
         pace, p95 = [row["queries_per_s"] for row in own], [row["p95_ms"] for row in own]
         ax.plot(pace, p95, marker=plots.marker(name), color=plots.colour(name), label=name)
-        ax.annotate(f"{own[-1]['clients']}", (pace[-1], p95[-1]), (5, 3), textcoords="offset points", fontsize=8)
     ax.set(xscale="log", yscale="log", xlabel="queries a second, all clients", ylabel="milliseconds a query (p95)")
-    clients = ", ".join(str(row["clients"]) for row in own)
-    title = f"One Qdrant node, {found[0]['queries']} queries each: {clients} clients at once"
-    ax.set_title(title, loc="left", fontsize=11)
+    few, many = own[0]["clients"], own[-1]["clients"]
+    ax.set_title(f"One Qdrant node: {few} client (low end) to {many} at once (high end)", loc="left", fontsize=11)
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)

@@ -57,3 +57,10 @@ def test_areas_that_a_run_leaves_out_keep_their_rows_if_seed_and_versions_are_th
     joined = {"wrong": [{"area": "disks"}], "rows": [{"area": "kills", "tried": 3}, {"area": "disks", "tried": 2}]}
     assert faults._with_others(new) == new | joined
     assert faults._with_others(new | {"seed": 1}) == new | {"seed": 1}
+
+
+def test_what_is_said_of_faults_is_the_committed_run():
+    report = json.loads(faults.FOUND.read_text("utf8"))
+    for path, text in faults.pages(report).items():
+        assert path.read_text("utf8") == text, f"{path.name} is not what `make faults` would write"
+    assert f"wrong: {len(report['wrong'])}." in faults.sentence(report)

@@ -63,10 +63,27 @@ def main() -> int:
     if arguments.render:
         report = _with_others(report)
         write_text(FOUND, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-        page = (DOCS / "reliability.md").read_text("utf8")
-        before, _, rest = page.partition(BEGIN)
-        write_text(DOCS / "reliability.md", f"{before}{BEGIN}\n{table(report)}\n{END}{rest.partition(END)[2]}")
+        for path, text in pages(report).items():
+            write_text(path, text)
     return 1 if wrong else 0
+
+
+def pages(report: dict) -> dict[Path, str]:
+    """Return docs/reliability.md with a report's table, and the README with its sentence, between their marks."""
+    found = {}
+    for path, own in ((DOCS / "reliability.md", table(report)), (DOCS.parent / "README.md", sentence(report))):
+        before, _, rest = path.read_text("utf8").partition(BEGIN)
+        found[path] = f"{before}{BEGIN}\n{own}\n{END}{rest.partition(END)[2]}"
+    return found
+
+
+def sentence(report: dict) -> str:
+    """Return what the README says of a report."""
+    tried, clear, survived, wrong = (sum(row[k] for row in report["rows"]) for k in ("tried", CLEAR, SURVIVED, WRONG))
+    return (
+        f"Of {tried:,} injected faults (`make faults`, {report['date']}),\n{clear:,} end in one clear error and "
+        f"{survived:,} are survived; wrong: {wrong}. [The table](docs/reliability.md) has them by area."
+    )
 
 
 def _with_others(report: dict) -> dict:
