@@ -12,6 +12,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 import threading
 import zlib
 from collections import deque
@@ -90,7 +91,8 @@ class StubServer(Serving):
 
     limit: bytes of a request at most, as Qdrant's max_request_size_mb. api_key: what requests must carry; read_key:
     what those that only read may. nodes: of the cluster, which makes as many shards if nobody asks for a number.
-    strict: the strict mode of every collection. proxy: bytes that a proxy before the server takes at most.
+    strict: the strict mode of every collection. proxy: bytes that a proxy before the server takes at most. prefix: of
+    every path, as a proxy may have one. tls: its certificate.
     """
 
     def __init__(
@@ -102,9 +104,11 @@ class StubServer(Serving):
         read_key: str | None = None,
         strict: dict | None = None,
         proxy: int | None = None,
+        prefix: str = "",
+        tls: ssl.SSLContext | None = None,
     ):
         self.limit, self.api_key, self.version, self.nodes = limit, api_key, version, nodes
-        self.read_key, self.strict, self.proxy = read_key, strict or {}, proxy
+        self.read_key, self.strict, self.proxy, self.prefix = read_key, strict or {}, proxy, prefix
         self.engine = QdrantClient(":memory:")
         self.collections: dict[str, models.CreateCollection] = {}
         self.optimizers: dict[str, dict] = {}
@@ -113,7 +117,7 @@ class StubServer(Serving):
         self.seen: list[Seen] = []
         self._faults: list[tuple[str, str, deque]] = []
         self._lock = threading.RLock()
-        super().__init__(_handler(self))
+        super().__init__(_handler(self), tls, quiet=tls is not None)
 
     def fail(self, method: str, ending: str, *faults: Fault | None) -> None:
         """Meet the next requests with this method and end of path with these faults in turn; None lets one pass."""
@@ -446,9 +450,10 @@ def _handler(stub: StubServer) -> type[BaseHTTPRequestHandler]:
             address = urlsplit(self.path)
             length = int(self.headers.get("Content-Length", 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            seen = Seen(self.command, address.path, length, headers, dict(parse_qsl(address.query)))
+            path = address.path.removeprefix(stub.prefix) if address.path.startswith(stub.prefix) else "/elsewhere"
+            seen = Seen(self.command, path or "/", length, headers, dict(parse_qsl(address.query)))
             stub.seen.append(seen)
-            fault = stub.fault(self.command, address.path)
+            fault = stub.fault(self.command, seen.path)
             if isinstance(fault, Cut) and fault.when in ("before", "during"):
                 self.rfile.read(length // 2 if fault.when == "during" else 0)
                 return self._cut()

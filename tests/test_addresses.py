@@ -1,7 +1,11 @@
 """The user and the password of an address are shown nowhere."""
 
 import re
+import shutil
+import ssl
+import subprocess
 
+import numpy as np
 import pytest
 
 from ragkit import RagkitError, VectorSpec, load_beir, open_index
@@ -74,6 +78,45 @@ def stub(monkeypatch, own_cache):
         monkeypatch.delenv(name, raising=False)
     with StubServer() as server:
         yield server
+
+
+def is_a_server(url):
+    """Documents are stored at an address, and found."""
+    with open_index(url, {"dense": VectorSpec(2)}) as index:
+        index.add(["a", "b"], {"dense": [np.array([1, 0], np.float32), np.array([0, 1], np.float32)]})
+        return [doc_id for doc_id, _ in index.search(np.array([0, 1], np.float32), "dense", 2)] == ["b", "a"]
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_server_behind_a_path(stub, end):
+    with StubServer(prefix="/search/qdrant") as proxied:
+        assert is_a_server(f"{proxied.url}/search/qdrant{end}")
+        assert all(request.status == 200 for request in proxied.requests("PUT", "/points"))
+        with pytest.raises(RagkitError, match="404"):
+            is_a_server(proxied.url)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A file with a certificate of this machine's own making, and its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl to make a certificate with")
+    path = tmp_path_factory.mktemp("tls") / "own.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=qdrant.example"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def test_a_certificate_of_ones_own_is_believed_where_ssl_cert_file_names_it(stub, certificate, monkeypatch):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with StubServer(tls=context) as own:
+        url = own.url.replace("http://", "https://")
+        with pytest.raises(RagkitError, match="(?i)certificate"):
+            is_a_server(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert is_a_server(url)
 
 
 @pytest.fixture()
