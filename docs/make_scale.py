@@ -25,7 +25,7 @@ DOCUMENTS, REPLICAS = 10_000_000, 2
 NODE_GB, USABLE = 64, 0.75  # memory of a node, and the part of it that vectors may take
 NVME_GB_S = 2.0  # what a disk that is read at random in blocks of tens of kilobytes gives; an assumption
 OURS = ("Qdrant Edge, by the kit", "Qdrant's local mode")  # their versions are the machine's
-FIRST_STAGE, RERANK, DEPTH = "muvera-binary", "colbert-pool3-turbo8", 100
+FIRST_STAGE, RERANK, DEPTH = "dense-small-hnsw", "colbert-small", 100
 
 
 def read(name: str) -> dict:
