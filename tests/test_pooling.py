@@ -5,8 +5,10 @@ from math import ceil
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from ragkit import RagkitError, load_encoders
+from ragkit.encoders import token_pooling
 from ragkit.encoders.token_pooling import TokenPooledEncoder, pool_tokens
 
 
@@ -114,3 +116,22 @@ def test_what_is_pooled_otherwise_is_kept_apart(movies, colbert, own_cache):
     assert len({encoder.fingerprint for encoder in (colbert, two, four)}) == 3
     a, b = (encoder.encode_documents(movies.passages[:1])[0] for encoder in (two, four))
     assert len(a) > len(b)
+
+
+def test_small_products_take_one_thread_and_leave_the_others_as_they_were(rng, monkeypatch):
+    """Threads of a BLAS would wait for one another ten times as long as a document's rows take."""
+
+    def threads():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    seen = []
+    muvera = load_encoders(["muvera"])["muvera"]
+    for module, name in ((token_pooling, "linkage"), (muvera._muvera, "_sorted")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, real=real: seen.append(threads()) or real(*a))
+    rows = rng.standard_normal((20, 128)).astype(np.float32)
+    with threadpool_limits(2, "blas"):
+        for make in (lambda: pool_tokens(rows, 2), lambda: muvera.document_from(rows), lambda: muvera.query_from(rows)):
+            make()
+            assert threads() == {2}
+    assert seen == [{1}] * 3

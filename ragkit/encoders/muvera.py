@@ -9,6 +9,7 @@ import numpy as np
 from fastembed.postprocess import Muvera
 
 from ragkit.boundary import public
+from ragkit.encoders._threads import one_thread
 from ragkit.encoders.cached_encoder import CachedEncoder, Role
 from ragkit.errors import RagkitError
 
@@ -62,10 +63,12 @@ class MuveraEncoder(CachedEncoder):
         return self.query_from(self.source.encode_query(text))
 
     def query_from(self, array):
-        return self._muvera.query(array)
+        with one_thread():
+            return self._muvera.query(array)
 
     def document_from(self, array):
-        return self._muvera.document(array)
+        with one_thread():
+            return self._muvera.document(array)
 
     def _compute(self, texts: list[str], role: Role) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         if role == "document":

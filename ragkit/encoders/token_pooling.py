@@ -9,6 +9,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from ragkit.boundary import public
+from ragkit.encoders._threads import one_thread
 from ragkit.encoders.cached_encoder import CachedEncoder, Role
 from ragkit.errors import RagkitError
 
@@ -38,9 +39,10 @@ def pool_tokens(rows: np.ndarray, factor: int) -> np.ndarray:
         return rows
     norms = np.linalg.norm(others, axis=1, keepdims=True)
     units = others / np.where(norms > 0, norms, 1)
-    labels = grouped(units, factor)
-    members = labels[None, :] == np.arange(labels.max() + 1)[:, None]
-    means = members.astype(np.float64) @ units / members.sum(axis=1, keepdims=True)
+    with one_thread():
+        labels = grouped(units, factor)
+        members = labels[None, :] == np.arange(labels.max() + 1)[:, None]
+        means = members.astype(np.float64) @ units / members.sum(axis=1, keepdims=True)
     return np.concatenate([rows[:1], means.astype(np.float32)])
 
 
