@@ -80,7 +80,7 @@ FILMS = [(0, "A samurai and his double."), (1, "A toy that is lost.")]
     ("form", "document", "query", "read", "asked"),
     [  # rows of SHORT, 8 words and 2 marks of punctuation, and of LONG; labels that a query begins with
         ("pylate", 10, 32, (180, 32), ["[CLS]", "[Q]", "a"]),
-        ("pylate, exported", 10, 12, (257, 48), ["[CLS]", "[Q]", "a"]),
+        ("pylate, exported", 10, 12, (512, 48), ["[CLS]", "[Q]", "a"]),
         ("sentence-transformers", 10, 32, (128, 64), ["[CLS]", "[Q]", "a"]),
         ("stanford", 10, 32, (220, 32), ["[CLS]", "[Q]", "a"]),
     ],
@@ -140,6 +140,51 @@ def test_a_prompt_stands_before_the_text(written):
     assert labels(name, "toys")[:3] == ["[CLS]", "[D]", "toys"]
 
 
+def test_lengths_are_what_is_said_and_not_what_the_tokenizer_once_truncated_to(written):
+    folder = written("sentence-transformers", query_length=None, document_length=None, query_expansion=None)
+    name = ragkit.register(
+        folder, name="random/model"
+    )  # its tokenizer_config.json: model_max_length 256, max_length 128
+    assert len(rows(name, LONG)) == len(rows(name, LONG, True)) == 256
+    _fastembed.ExportedColbert.EXPORTS.clear()
+    config = json.loads((folder / "config.json").read_text("utf8"))
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 100}), "utf8")
+    assert len(rows(ragkit.register(folder, name="random/model"), LONG)) == 100
+
+
+def test_a_network_for_one_text_at_a_time_gets_one_at_a_time(written):
+    name = ragkit.register(written("pylate, exported"), name="random/model")
+    texts = [SHORT, "a toy", "a longer film about toys, and their boys", "a boy"]
+    together = Encoder(name, cache=False).encode_documents(texts)
+    for text, vectors in zip(texts, together, strict=True):
+        np.testing.assert_allclose(vectors, rows(name, text), atol=1e-6)
+
+
+def test_a_texts_own_padding_token_is_a_token_of_it(written):
+    name = ragkit.register(written("pylate"), name="random/model")
+    assert len(rows(name, "a [PAD] toy [MASK]")) == len(rows(name, "a film toy boy"))
+
+
+def test_pylate_skips_unknown_words_where_a_word_to_skip_is_unknown(written):
+    text = "a toy \N{SNOWMAN} lost"
+    folder = written("pylate")
+    assert len(rows(ragkit.register(folder, name="random/model"), text)) == 7
+    config = folder / "config_sentence_transformers.json"
+    config.write_text(json.dumps(json.loads(config.read_text("utf8")) | {"skiplist_words": ["nosuchword"]}), "utf8")
+    _fastembed.ExportedColbert.EXPORTS.clear()
+    assert len(rows(ragkit.register(folder, name="random/model"), text)) == 6
+
+
+@pytest.mark.parametrize(("form", "read"), [("pylate", 6), ("sentence-transformers", 10)])
+def test_pylate_drops_white_space_around_a_text(form, read, written):
+    folder = written(form)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf8"))
+    each = {"type": "Split", "pattern": {"Regex": " "}, "behavior": "Isolated", "invert": False}
+    tokenizer["pre_tokenizer"] = each  # every space is a token, unknown, as it is one of a tokenizer of bytes
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf8")
+    assert len(labels(ragkit.register(folder, name="random/model"), "  a toy ")) == read
+
+
 def test_an_explicit_end_of_padding_is_one(written):
     name = ragkit.register(written("pylate", query_expansion=None), name="random/model")
     assert len(rows(name, "toys", True)) == 4
@@ -197,20 +242,43 @@ def say(folder, **changes):
     path.write_text(json.dumps(json.loads(path.read_text("utf8")) | changes), "utf8")
 
 
+def silent(folder):
+    """Have a folder say nothing of lengths."""
+    (folder / "config_sentence_transformers.json").unlink()
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 1e30, "max_length": 128}', "utf8")
+    (folder / "config.json").unlink()
+
+
+def masked(folder, **changes):
+    """Have a folder be one of sentence-transformers' with a mask."""
+    (folder / "config_sentence_transformers.json").write_text('{"model_type": "MultiVectorEncoder"}', "utf8")
+    (folder / "mask").mkdir()
+    (folder / "mask" / "config.json").write_text(json.dumps({"skiplist_words": []} | changes), "utf8")
+    modules = [{"idx": 0, "name": "0", "path": "mask", "type": "x.MultiVectorMask"}]
+    (folder / "modules.json").write_text(json.dumps(modules), "utf8")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda f: (f / "model.onnx").unlink(), "holds no model.onnx, but no .onnx file; name one with file="),
         (lambda f: (f / "model.onnx").write_bytes(b"not a network"), "cannot be loaded by ONNX Runtime"),
-        (lambda f: (f / "tokenizer.json").unlink(), "its tokenizer cannot be read .*tokenizer.json"),
-        (lambda f: (f / "tokenizer_config.json").write_text("{}"), "its tokenizer cannot be read .*context length"),
+        (lambda f: (f / "tokenizer.json").unlink(), "its tokenizer.json cannot be read .*No such file"),
+        (lambda f: (f / "tokenizer.json").write_text("{}"), "its tokenizer.json cannot be read"),
+        (lambda f: (f / "tokenizer_config.json").write_text("{"), "tokenizer_config.json is no JSON"),
+        (silent, "does not say how many tokens are read: neither a length"),
+        (lambda f: masked(f, keep_only_token_ids=[1037]), "keeps only some tokens of a document, or skips tokens of"),
+        (lambda f: masked(f, skiplist_tasks=["query", "document"]), "keeps only some tokens of a document, or skips"),
         (lambda f: say(f, query_prefix="[Query]"), r"a query is marked by '\[Query\]', which is no token of its"),
         (lambda f: say(f, embedding_dim=96), "gives 128 numbers a token, and its configuration says 96"),
         (lambda f: say(f, query_expansion={"strategy": "min", "length": 32, "token": "[PADDED]"}), "is no token to do"),
         (lambda f: (f / "config_sentence_transformers.json").write_text("[]"), "holds list; expected an object"),
         (lambda f: (f / "config_sentence_transformers.json").write_text("{"), "is no JSON"),
     ],
-    ids=["no network", "damaged", "no tokenizer", "no length", "marker", "dimensions", "mask", "list", "no json"],
+    ids=[
+        *("no network", "damaged", "no tokenizer", "bad tokenizer", "bad configuration", "no length", "kept tokens"),
+        *("queries' tokens", "marker", "dimensions", "mask", "list", "no json"),
+    ],
 )
 def test_what_does_not_fit_together_is_named(spoil, message, folder):
     spoil(folder)

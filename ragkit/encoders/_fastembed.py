@@ -4,6 +4,7 @@ They may change with any version, so a test fails until WRITTEN_FOR is the versi
 run the tests of the encoders, then change it.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import onnxruntime
 from fastembed import LateInteractionTextEmbedding, TextEmbedding
 from fastembed.common.model_description import DenseModelDescription, ModelSource
 from fastembed.common.model_management import ModelManagement
-from fastembed.common.preprocessor_utils import load_tokenizer
 from fastembed.late_interaction.colbert import Colbert, ColbertEmbeddingWorker
 from fastembed.text.pooled_normalized_embedding import (
     PooledNormalizedEmbedding,
@@ -25,7 +25,7 @@ from huggingface_hub import get_session
 from tokenizers import Encoding, Tokenizer
 
 from ragkit.encoders.embedded import COLBERT, FOLDERS, TOKENS, model_folder
-from ragkit.encoders.exported import Export, read_export
+from ragkit.encoders.exported import Export, read_export, settings
 from ragkit.errors import RagkitError, plain
 from ragkit.network import bound
 
@@ -152,25 +152,28 @@ class ExportedColbert(_UnitQueries):
 
     def _load_tokenizer(self, model_dir: Path) -> None:
         export = self.export
-        self.tokenizer, self.special_token_to_id = load_tokenizer(model_dir=model_dir)
-        self.query_tokenizer, _ = load_tokenizer(model_dir=model_dir)
-        padding: Any = self.tokenizer.padding  # load_tokenizer always sets it
-        self.pad_token_id = padding["pad_id"]
-        self.tokenizer.enable_truncation(max_length=export.document_limit - (export.document_marker is not None))
+        self.tokenizer, self.query_tokenizer = tokenizer_of(model_dir), tokenizer_of(model_dir)
+        tokens = self.tokenizer.get_added_tokens_decoder()
+        self.special_token_to_id = {token.content: token_id for token_id, token in tokens.items() if token.special}
+        self.pad_token_id = -1  # no token's number: what is padding, and not a text's own [PAD], the attention says
+        _truncate(self.tokenizer, export.document_limit - (export.document_marker is not None))
         marked = export.query_marker is not None
-        self.query_tokenizer.enable_truncation(max_length=export.query_limit - marked)
+        _truncate(self.query_tokenizer, export.query_limit - marked)
         if export.query_length is not None:
             self.mask_token_id = self.query_tokenizer.token_to_id(self.MASK_TOKEN)
             length = export.query_length - marked
             self.query_tokenizer.enable_padding(pad_token=self.MASK_TOKEN, pad_id=self.mask_token_id, length=length)
         self.skip_list = set(export.skipped)
 
-    def embed(self, *args: Any, **kwargs: Any) -> Iterable:
-        yield from super().embed(*args, file=self.export.file, **kwargs)  # which worker processes are told
+    def embed(self, documents: Any, batch_size: int = 256, *args: Any, **kwargs: Any) -> Iterable:
+        batch_size = 1 if self.export.single else batch_size
+        kwargs["file"] = self.export.file  # which worker processes are told
+        yield from super().embed(documents, batch_size, *args, **kwargs)
 
     def tokenize(self, documents: list[str], is_doc: bool = True, **kwargs: Any) -> list[Encoding]:
         prompt = self.export.document_prompt if is_doc else self.export.query_prompt
-        return super().tokenize([prompt + text for text in documents] if prompt else documents, is_doc=is_doc, **kwargs)
+        texts = [prompt + text for text in documents]
+        return super().tokenize([t.strip() for t in texts] if self.export.strip else texts, is_doc=is_doc, **kwargs)
 
     def _preprocess_onnx_input(self, onnx_input: dict, is_doc: bool = True, **kwargs: Any) -> dict:
         if (self.export.document_marker if is_doc else self.export.query_marker) is not None:
@@ -185,6 +188,11 @@ class ExportedColbert(_UnitQueries):
     @classmethod
     def _get_worker_class(cls) -> type:
         return _ExportedWorker
+
+
+def _truncate(tokenizer: Tokenizer, length: int) -> None:
+    truncation: Any = tokenizer.truncation  # tokenizer_of always sets it
+    tokenizer.enable_truncation(max_length=length, direction=truncation["direction"])
 
 
 def _marker(token: int | None) -> int:
@@ -243,10 +251,25 @@ def export_of(folder: Path, file: str | None = None) -> Export:
     Raises RagkitError as that does, and for a tokenizer that cannot be read.
     """
     try:
-        tokenizer, _ = load_tokenizer(folder)
-    except (ValueError, OSError, KeyError) as error:
-        raise RagkitError(f"{folder}: its tokenizer cannot be read ({plain(str(error), 300)}).") from error
+        tokenizer = tokenizer_of(folder)
+    except RagkitError:
+        raise
+    except Exception as error:  # tokenizers raises no class of its own
+        raise RagkitError(f"{folder}: its tokenizer.json cannot be read ({plain(str(error), 300)}).") from error
     return read_export(folder, tokenizer, file)
+
+
+def tokenizer_of(folder: Path) -> Tokenizer:
+    """Return a folder's tokenizer, which pads on the right to the longest text.
+
+    FastEmbed's own reading wants tokenizer_config.json, which pylate-onnx-export does not write, and a length from
+    it, which PyLate and sentence-transformers do not take from there.
+    """
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    side = settings(folder / "tokenizer_config.json").get("truncation_side")
+    tokenizer.enable_truncation(sys.maxsize, direction=side or "right")
+    tokenizer.enable_padding()
+    return tokenizer
 
 
 def registered(name: str) -> Export | None:
@@ -265,7 +288,12 @@ def model_files(embedding: Embedding) -> dict[str, Path]:
     description = model.model_description
     names = [description.model_file, *description.additional_files, "tokenizer.json", "tokenizer_config.json"]
     if isinstance(model, ExportedColbert):
-        names += [*model.export.configs, f"{description.model_file}_data", f"{description.model_file}.data"]
+        names += [
+            "config.json",
+            *model.export.configs,
+            f"{description.model_file}_data",
+            f"{description.model_file}.data",
+        ]
     return {name: Path(model._model_dir) / name for name in names if (Path(model._model_dir) / name).is_file()}
 
 

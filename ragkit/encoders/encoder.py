@@ -64,11 +64,11 @@ def register_models() -> None:
 def register(folder: str | Path, name: str | None = None, file: str | None = None) -> str:
     """Make a late-interaction model in a folder known to FastEmbed, and so to every `model=`; return its name.
 
-    folder: with an ONNX network that gives a row per token, tokenizer.json, tokenizer_config.json, and what PyLate,
-    sentence-transformers or Stanford's ColBERT save beside them: markers, lengths, whether queries are padded, which
-    tokens become no row. One that says nothing of these has no markers, no padding, and drops punctuation of documents.
-    name: default, local/ and the folder's name. file: the network, by its path in the folder, if it is neither
-    model.onnx nor onnx/model.onnx. Rows have unit length. It lasts as long as the process; calling it twice changes
+    folder: with an ONNX network that gives a row per token, tokenizer.json, and what PyLate, sentence-transformers or
+    Stanford's ColBERT save beside them: markers, lengths, whether queries are padded, which tokens become no row. One
+    that says nothing of these has no markers, no padding, and drops punctuation of documents. name: default, local/
+    and the folder's name. file: the network, by its path in the folder, if it is neither model.onnx nor
+    onnx/model.onnx. Rows have unit length. It lasts as long as the process; calling it twice changes
     nothing. Raises RagkitError for a name that is taken, and for a folder whose parts do not fit together.
 
     >>> from ragkit.encoders.embedded import model_folder

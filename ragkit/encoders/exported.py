@@ -1,10 +1,12 @@
 """What a folder with an exported late-interaction model says of itself: markers, lengths, padding, dimensions.
 
-Written for what PyLate, sentence-transformers and Stanford's ColBERT save beside a model.
+Written for what PyLate, sentence-transformers and Stanford's ColBERT save beside a model; docs/bridges.md says which
+versions of them it was compared with, vector by vector.
 """
 
 import json
 import string
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from tokenizers import Tokenizer
 from ragkit.errors import RagkitError, plain
 
 PYLATE = ("onnx_config.json", "config_sentence_transformers.json")
-STANFORD, MODULES = "artifact.metadata", "modules.json"
+STANFORD, MODULES, TOKENIZER = "artifact.metadata", "modules.json", "tokenizer_config.json"
 FILES = ("model.onnx", "onnx/model.onnx")
 _PYLATE_KEYS = {"query_prefix", "document_prefix", "do_query_expansion", "query_expansion", "skiplist_words"}
 
@@ -28,7 +30,8 @@ class Export:
     put in after the first one, if any; query_prompt, document_prompt: what a text begins with; query_limit,
     document_limit: tokens that are read, markers included; query_length: to how many tokens a query is padded with
     `mask`, None for not at all; attend: whether the model attends to that padding; skipped: tokens of a document that
-    become no row; configs: the files that said so.
+    become no row; single: whether the network takes one text at a time; strip: whether white space around a text is
+    dropped; configs: the files that said so.
     """
 
     folder: Path
@@ -44,22 +47,23 @@ class Export:
     mask: str | None
     attend: bool
     skipped: frozenset[int]
+    single: bool
+    strip: bool
     configs: tuple[str, ...]
 
 
 def read_export(folder: Path, tokenizer: Tokenizer, file: str | None = None) -> Export:
     """Return what a folder says of its model.
 
-    tokenizer: the folder's, which truncates; file: the network's, if it is not called model.onnx.
+    tokenizer: the folder's; file: the network's, if it is not called model.onnx.
 
     A folder that says nothing of late interaction is read as a model of token rows: no markers, no padding of queries,
     punctuation of documents dropped. Raises RagkitError for a folder without a network, for what does not fit together,
-    and for a network whose output is no row per token.
+    for what is not read here, and for a network whose output is no row per token.
     """
-    truncation: Any = tokenizer.truncation
     told, configs = _told(folder)
     file = _file(folder, file)
-    dim = _rows(folder / file)
+    dim, single = _rows(folder / file)
     expected = told.get("embedding_dim") or told.get("dim") or _projected(folder)
     if expected and expected != dim:
         raise RagkitError(
@@ -67,27 +71,31 @@ def read_export(folder: Path, tokenizer: Tokenizer, file: str | None = None) -> 
             "projection that follows the transformer. Export the whole model, for example with pylate-onnx-export."
         )
     expansion: Any = told.get("query_expansion")
-    padded, limit = expansion and expansion["length"], truncation["max_length"]
+    padded = expansion["length"] if expansion else None
     mask = (expansion or {}).get("token") or _token(tokenizer, told.get("mask_token_id")) or _mask(folder)
     if padded and (mask is None or tokenizer.token_to_id(mask) is None):
         raise RagkitError(f"{folder}: queries are padded to {padded} tokens, and {mask!r} is no token to do it with.")
-    longest = padded if padded and expansion["strategy"] == "fixed" else told.get("query_length") or limit
-    markers = (_marker(folder, tokenizer, told, "query"), _marker(folder, tokenizer, told, "document"))
-    # FastEmbed's files give the length without a marker or with it, by who wrote them: here it is what the model reads.
-    room = [limit + (marker is not None) for marker in markers]
+    positions = settings(folder / "config.json").get("max_position_embeddings") or sys.maxsize
+    documents = told.get("document_length") or _limit(folder, told, positions)
+    queries = told.get("query_length") or _limit(folder, told, positions)
+    if padded:
+        queries = padded if expansion["strategy"] == "fixed" else max(queries, padded)
     return Export(
         folder,
         file,
         dim,
-        *markers,
+        _marker(folder, tokenizer, told, "query"),
+        _marker(folder, tokenizer, told, "document"),
         _prompt(told, "query"),
         _prompt(told, "document"),
-        min(longest, room[0]),
-        min(told.get("document_length") or limit, room[1]),
-        min(padded, room[0]) if padded else None,
+        min(queries, positions),
+        min(documents, positions),
+        min(padded, positions) if padded else None,
         mask if padded else None,
         bool(expansion and expansion.get("attend")),
-        _skipped(tokenizer, told),
+        _skipped(folder, tokenizer, told),
+        single,
+        "query_prefix" in told,  # PyLate does so; what hangs on it are tokenizers of bytes, not BERT's
         configs,
     )
 
@@ -103,7 +111,7 @@ def _told(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
             length = told.get("query_length") or 32
             told["query_expansion"] = {"strategy": "fixed", "length": length}
             told["query_expansion"]["attend"] = bool(told.get("attend_to_expansion_tokens"))
-        return told, tuple(read)
+        return {"document_length": 180, "query_length": 32} | told, tuple(read)
     if (folder / STANFORD).is_file():
         theirs = _json(folder / STANFORD)
         expansion = {"strategy": "fixed", "length": theirs.get("query_maxlen") or 32}
@@ -124,6 +132,11 @@ def _told(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         if kind in ("Transformer", "MultiVectorMask") and path.is_file():
             told |= _json(path)
             read.append(path.relative_to(folder).as_posix())
+    if told.get("keep_only_token_ids") or told.get("skiplist_tasks") not in (None, ["document"]):
+        raise RagkitError(
+            f"{folder} keeps only some tokens of a document, or skips tokens of queries too (keep_only_token_ids and "
+            "skiplist_tasks of its MultiVectorMask), which FastEmbed has no way to do."
+        )
     return told, tuple(read)
 
 
@@ -135,6 +148,26 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RagkitError(f"{path} holds {type(found).__name__}; expected an object of settings.")
     return found
+
+
+def settings(path: Path) -> dict[str, Any]:
+    """Return what a file of settings says; nothing if it is not there."""
+    return _json(path) if path.is_file() else {}
+
+
+def _limit(folder: Path, told: dict[str, Any], positions: int) -> int:
+    """Return how many tokens are read where the configuration of late interaction does not say.
+
+    Not what tokenizer.json truncates to, nor max_length, which is left from what the tokenizer was once used for.
+    """
+    named = told.get("max_seq_length") or settings(folder / TOKENIZER).get("model_max_length")
+    limit = min(named or sys.maxsize, positions)
+    if limit >= sys.maxsize:  # transformers writes 1e30 where it does not know
+        raise RagkitError(
+            f"{folder} does not say how many tokens are read: neither a length of queries and documents, nor "
+            "model_max_length in tokenizer_config.json, nor max_position_embeddings in config.json."
+        )
+    return limit
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
@@ -161,8 +194,8 @@ def _file(folder: Path, file: str | None) -> str:
     return found[0]
 
 
-def _rows(path: Path) -> int:
-    """Return how many numbers a network gives a token."""
+def _rows(path: Path) -> tuple[int, bool]:
+    """Return how many numbers a network gives a token, and whether it was exported for one text at a time."""
     try:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -174,7 +207,7 @@ def _rows(path: Path) -> int:
         raise RagkitError(
             f"{path} gives an array of shape {shape}; expected (batch, tokens, numbers), a row per token."
         )
-    return shape[2]
+    return shape[2], shape[0] == 1
 
 
 def _token(tokenizer: Tokenizer, token_id: int | None) -> str | None:
@@ -182,7 +215,8 @@ def _token(tokenizer: Tokenizer, token_id: int | None) -> str | None:
 
 
 def _mask(folder: Path) -> str | None:
-    named = _json(folder / "tokenizer_config.json").get("mask_token") or "[MASK]"
+    config = settings(folder / TOKENIZER)
+    named = config.get("mask_token") or config.get("eos_token") or "[MASK]"
     return named["content"] if isinstance(named, dict) else named
 
 
@@ -201,12 +235,17 @@ def _marker(folder: Path, tokenizer: Tokenizer, told: dict[str, Any], role: str)
 
 
 def _prompt(told: dict[str, Any], role: str) -> str:
-    prompt, prefix = (told.get("prompts") or {}).get(role) or "", told.get(f"{role}_prefix") or ""
+    prompts, prefix = told.get("prompts") or {}, told.get(f"{role}_prefix") or ""
+    prompt = prompts.get(role) or prompts.get(told.get("default_prompt_name")) or ""
     return prompt.removeprefix(prefix)
 
 
-def _skipped(tokenizer: Tokenizer, told: dict[str, Any]) -> frozenset[int]:
+def _skipped(folder: Path, tokenizer: Tokenizer, told: dict[str, Any]) -> frozenset[int]:
     """Return the tokens that become no row: those that are told, else punctuation, as FastEmbed has it."""
     words = told.get("skiplist_words")
-    found = (tokenizer.token_to_id(word) for word in (string.punctuation if words is None else words))
+    found = [tokenizer.token_to_id(word) for word in (string.punctuation if words is None else words)]
+    if None in found and "query_prefix" in told:
+        # PyLate looks a word up that is no token and finds the unknown token, whose rows it then skips.
+        unknown = settings(folder / TOKENIZER).get("unk_token") or "[UNK]"
+        found.append(tokenizer.token_to_id(unknown["content"] if isinstance(unknown, dict) else unknown))
     return frozenset(token for token in found if token is not None)
