@@ -4,7 +4,6 @@ They may change with any version, so a test fails until WRITTEN_FOR is the versi
 run the tests of the encoders, then change it.
 """
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,7 @@ from huggingface_hub import get_session
 from tokenizers import Encoding, Tokenizer
 
 from ragkit.encoders.embedded import COLBERT, FOLDERS, TOKENS, model_folder
-from ragkit.encoders.exported import Export, read_export, settings
-from ragkit.errors import RagkitError, plain
+from ragkit.encoders.exported import Export, read_export, tokenizer_of
 from ragkit.network import bound
 
 WRITTEN_FOR = "0.9.1"
@@ -223,7 +221,7 @@ class _ExportedWorker(ColbertEmbeddingWorker):
     def init_embedding(self, model_name: str, cache_dir: str, **kwargs: Any) -> ExportedColbert:
         file = kwargs.pop("file")
         if _as_registered(model_name) not in ExportedColbert.EXPORTS:  # in a process of its own
-            ExportedColbert.EXPORTS[model_name] = export_of(Path(kwargs["specific_model_path"]), file)
+            ExportedColbert.EXPORTS[model_name] = read_export(Path(kwargs["specific_model_path"]), file)
         return ExportedColbert(model_name, cache_dir=cache_dir, threads=1, **kwargs)
 
 
@@ -243,33 +241,6 @@ def register() -> None:
     if EmbeddedMiniLM not in dense:
         # In place of its parent, so that list_supported_models() names each model once.
         dense[dense.index(PooledNormalizedEmbedding)] = EmbeddedMiniLM
-
-
-def export_of(folder: Path, file: str | None = None) -> Export:
-    """Return what a folder says of its model, as read_export does.
-
-    Raises RagkitError as that does, and for a tokenizer that cannot be read.
-    """
-    try:
-        tokenizer = tokenizer_of(folder)
-    except RagkitError:
-        raise
-    except Exception as error:  # tokenizers raises no class of its own
-        raise RagkitError(f"{folder}: its tokenizer.json cannot be read ({plain(str(error), 300)}).") from error
-    return read_export(folder, tokenizer, file)
-
-
-def tokenizer_of(folder: Path) -> Tokenizer:
-    """Return a folder's tokenizer, which pads on the right to the longest text.
-
-    FastEmbed's own reading wants tokenizer_config.json, which pylate-onnx-export does not write, and a length from
-    it, which PyLate and sentence-transformers do not take from there.
-    """
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    side = settings(folder / "tokenizer_config.json").get("truncation_side")
-    tokenizer.enable_truncation(sys.maxsize, direction=side or "right")
-    tokenizer.enable_padding()
-    return tokenizer
 
 
 def registered(name: str) -> Export | None:

@@ -19,6 +19,7 @@ from ragkit.boundary import public, whole_number
 from ragkit.datasets.passages import Piece
 from ragkit.encoders import _fastembed, embedded
 from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
+from ragkit.encoders.exported import read_export
 from ragkit.errors import RagkitError, given, plain
 from ragkit.files import expanded, sha256
 from ragkit.paths import restoring
@@ -86,7 +87,7 @@ def register(folder: str | Path, name: str | None = None, file: str | None = Non
             f"The name is {given(name)}; expected letters, digits, . _ - and at most one /, as in mine/colbert."
         )
     register_models()
-    export = _fastembed.export_of(folder, file)
+    export = read_export(folder, file)
     if _fastembed.registered(name) != export:
         if any(name.lower() == known["model"].lower() for kind in KINDS for known in kind.list_supported_models()):
             raise RagkitError(f"FastEmbed has a model {name} already; give {folder} another name.")

@@ -52,16 +52,15 @@ class Export:
     configs: tuple[str, ...]
 
 
-def read_export(folder: Path, tokenizer: Tokenizer, file: str | None = None) -> Export:
-    """Return what a folder says of its model.
-
-    tokenizer: the folder's; file: the network's, if it is not called model.onnx.
+def read_export(folder: Path, file: str | None = None) -> Export:
+    """Return what a folder says of its model; file: the network's, if it is not called model.onnx.
 
     A folder that says nothing of late interaction is read as a model of token rows: no markers, no padding of queries,
     punctuation of documents dropped. Raises RagkitError for a folder without a network, for what does not fit together,
     for what is not read here, and for a network whose output is no row per token.
     """
     told, configs = _told(folder)
+    tokenizer = tokenizer_of(folder)
     file = _file(folder, file)
     dim, single = _rows(folder / file)
     expected = told.get("embedding_dim") or told.get("dim") or _projected(folder)
@@ -75,7 +74,7 @@ def read_export(folder: Path, tokenizer: Tokenizer, file: str | None = None) -> 
     mask = (expansion or {}).get("token") or _token(tokenizer, told.get("mask_token_id")) or _mask(folder)
     if padded and (mask is None or tokenizer.token_to_id(mask) is None):
         raise RagkitError(f"{folder}: queries are padded to {padded} tokens, and {mask!r} is no token to do it with.")
-    positions = settings(folder / "config.json").get("max_position_embeddings") or sys.maxsize
+    positions = _settings(folder / "config.json").get("max_position_embeddings") or sys.maxsize
     documents = told.get("document_length") or _limit(folder, told, positions)
     queries = told.get("query_length") or _limit(folder, told, positions)
     if padded:
@@ -98,6 +97,22 @@ def read_export(folder: Path, tokenizer: Tokenizer, file: str | None = None) -> 
         "query_prefix" in told,  # PyLate does so; what hangs on it are tokenizers of bytes, not BERT's
         configs,
     )
+
+
+def tokenizer_of(folder: Path) -> Tokenizer:
+    """Return a folder's tokenizer, which pads on the right to the longest text.
+
+    FastEmbed's own reading wants tokenizer_config.json, which pylate-onnx-export does not write, and a length from
+    it, which PyLate and sentence-transformers do not take from there. Raises RagkitError if it cannot be read.
+    """
+    side = _settings(folder / TOKENIZER).get("truncation_side")
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises no class of its own
+        raise RagkitError(f"{folder}: its tokenizer.json cannot be read ({plain(str(error), 300)}).") from error
+    tokenizer.enable_truncation(sys.maxsize, direction=side or "right")
+    tokenizer.enable_padding()
+    return tokenizer
 
 
 def _told(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -150,7 +165,7 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def settings(path: Path) -> dict[str, Any]:
+def _settings(path: Path) -> dict[str, Any]:
     """Return what a file of settings says; nothing if it is not there."""
     return _json(path) if path.is_file() else {}
 
@@ -160,7 +175,7 @@ def _limit(folder: Path, told: dict[str, Any], positions: int) -> int:
 
     Not what tokenizer.json truncates to, nor max_length, which is left from what the tokenizer was once used for.
     """
-    named = told.get("max_seq_length") or settings(folder / TOKENIZER).get("model_max_length")
+    named = told.get("max_seq_length") or _settings(folder / TOKENIZER).get("model_max_length")
     limit = min(named or sys.maxsize, positions)
     if limit >= sys.maxsize:  # transformers writes 1e30 where it does not know
         raise RagkitError(
@@ -215,7 +230,7 @@ def _token(tokenizer: Tokenizer, token_id: int | None) -> str | None:
 
 
 def _mask(folder: Path) -> str | None:
-    config = settings(folder / TOKENIZER)
+    config = _settings(folder / TOKENIZER)
     named = config.get("mask_token") or config.get("eos_token") or "[MASK]"
     return named["content"] if isinstance(named, dict) else named
 
@@ -246,6 +261,6 @@ def _skipped(folder: Path, tokenizer: Tokenizer, told: dict[str, Any]) -> frozen
     found = [tokenizer.token_to_id(word) for word in (string.punctuation if words is None else words)]
     if None in found and "query_prefix" in told:
         # PyLate looks a word up that is no token and finds the unknown token, whose rows it then skips.
-        unknown = settings(folder / TOKENIZER).get("unk_token") or "[UNK]"
+        unknown = _settings(folder / TOKENIZER).get("unk_token") or "[UNK]"
         found.append(tokenizer.token_to_id(unknown["content"] if isinstance(unknown, dict) else unknown))
     return frozenset(token for token in found if token is not None)
