@@ -107,6 +107,7 @@ def pylate(root: Path) -> Iterator[tuple[Path, Vectors, Vectors]]:
         "no-expansion": {"do_query_expansion": False, "query_length": 20, "document_length": 50},
         "attended": {"attend_to_expansion_tokens": True, "query_length": 24, "document_length": 512},
         "prompts": {"prompts": {"query": "find: ", "document": "read: "}},
+        "default-prompt": {"prompts": {"all": "read: "}, "default_prompt_name": "all"},
         "no-marker": {"query_prefix": "", "document_prefix": ""},
         "unknown-word": {"query_prefix": "[unused0]", "skiplist_words": [".", "toys", "nosuchword"]},
         "no-skipping": {"skiplist_words": [], "embedding_size": 48, "bias": True},
@@ -130,7 +131,7 @@ def pylate(root: Path) -> Iterator[tuple[Path, Vectors, Vectors]]:
         model = ColBERT(str(folder), device="cpu")
         export(model, folder)
         yield folder, *vectors(model)
-        if name not in ("no-marker", "prompts"):  # the first it cannot do, and it leaves out the prompts
+        if name not in ("no-marker", "prompts", "default-prompt"):  # the first it cannot do; it leaves out prompts
             export_model(str(folder), exported, verbose=False)
             yield exported, *vectors(ColBERT(str(folder), device="cpu", do_query_expansion=False))
 

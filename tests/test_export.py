@@ -140,6 +140,21 @@ def test_a_prompt_stands_before_the_text(written):
     assert labels(name, "toys")[:3] == ["[CLS]", "[D]", "toys"]
 
 
+def test_the_prompt_by_default_stands_before_queries_and_documents(written):
+    folder = written("pylate", prompts={"query": "", "document": "", "all": "read "}, default_prompt_name="all")
+    name = ragkit.register(folder, name="random/model")
+    for query, marker in ((True, "[Q]"), (False, "[D]")):
+        assert labels(name, "toys", query)[:4] == ["[CLS]", marker, "read", "toys"]
+
+
+def test_a_model_without_a_mask_pads_queries_with_its_end(written):
+    folder = written("pylate")
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text("utf8")) | {"mask_token": None, "eos_token": {"content": "[SEP]"}}
+    path.write_text(json.dumps(config), "utf8")
+    assert labels(ragkit.register(folder, name="random/model"), "a toy", True)[4:] == ["[SEP]"] * 28
+
+
 def test_lengths_are_what_is_said_and_not_what_the_tokenizer_once_truncated_to(written):
     folder = written("sentence-transformers", query_length=None, document_length=None, query_expansion=None)
     name = ragkit.register(
