@@ -39,7 +39,8 @@ def of_bytes() -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(TEXTS, trainer)
     ends = [(text, tokenizer.token_to_id(text)) for text in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=names, **special)
 
 
 def base(folder: Path, architecture: str | None = None, words: PreTrainedTokenizerFast | None = None) -> str:
