@@ -29,6 +29,7 @@ OF_THEIR_OWN = {
         "Storage.bytes_per_row",
         "System.as_deployed",
         "System.of_each_side",
+        "AsWidget.widget",
         "Judge.back",
         "Judge.widget",
         "Playground.close",
