@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 
 import nbformat
 import numpy as np
@@ -47,6 +48,15 @@ def test_words_choose_ways_and_files():
     ways, paths = again.chosen(["noise", "hash", "01_movies", "test_stats"])
     assert ways == ["noise", "hash"] and {path.name for path in paths} == {"01_movies.ipynb", "test_stats.py"}
     assert again.chosen([])[0] == list(again.WAYS)
+
+
+def test_lessons_on_a_server_are_told_its_address(monkeypatch):
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+    with again.surroundings_of("server") as own, urllib.request.urlopen(f"{own['QDRANT_URL']}/cluster") as answer:
+        assert len(json.load(answer)["result"]["peers"]) == 3  # the stub
+    monkeypatch.setenv("QDRANT_URL", "http://localhost:1")
+    with again.surroundings_of("server") as own:
+        assert own["QDRANT_URL"] == "http://localhost:1"
 
 
 def test_the_workflow_goes_every_way():

@@ -199,3 +199,14 @@ def test_a_corrupted_number_is_noticed(path, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"TQDM_DISABLE": "1"})
     assert done.returncode == 1, done.stdout
     assert f"Cell {cell}" in done.stdout and "Cell outputs differ" in done.stdout
+
+
+@each_notebook
+def test_a_client_of_a_lessons_own_goes_to_the_server_that_is_named_and_leaves_nothing_there(path):
+    code = "\n".join(cell.source for cell in code_cells(nbformat.read(path, as_version=4)))
+    for arguments in re.findall(r"QdrantClient\((.*)", code):
+        assert arguments.startswith('os.environ.get("QDRANT_URL") or ":memory:"')
+    for name in re.findall(r'create_collection\("(.+?)"', code):
+        assert name.startswith(f"lesson-{path.stem[:2]}")
+        assert code.index(f'delete_collection("{name}")') < code.index(f'create_collection("{name}"'), "run twice"
+        assert code.rindex("delete_collection") > code.rindex("client.query_points"), "left behind"

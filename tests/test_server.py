@@ -111,6 +111,32 @@ def test_every_system_ranks_alike_however_its_collection_is_cut(url, films, movi
     assert any("per shard" in system.system for system in server.systems) == (shards > 1)
 
 
+# Variants, too; float scores differ in the last digits between versions of the engine, hence the tolerance.
+FULL = [*SYSTEMS, "dense+colbert-pool2", "muvera+colbert", "colbert-turbo4", "colbert-small"]
+
+
+@pytest.mark.scifact
+@pytest.mark.parametrize("shards", [1, 3, 6])
+def test_the_first_ten_on_scifact_are_edges_however_its_collection_is_cut(url, monkeypatch, tmp_path, shards):
+    monkeypatch.setenv("QDRANT_SHARDS", str(shards))
+    scifact = dataclasses.replace(ragkit.load_beir("scifact"), name=f"test-{uuid.uuid4().hex[:8]}")
+    edge = ragkit.compare(scifact, FULL, depth=10, separate=False, where=tmp_path / "edge")
+    try:
+        server = ragkit.compare(scifact, FULL, depth=10, where=url)
+    finally:
+        for kept in inventory.survey(url).kept:
+            if kept.dataset == scifact.name:
+                inventory.delete(url, kept.name)
+    for system in edge.systems:
+        ours, theirs = (dict(list(run.groupby("query_id"))) for run in (server[system.system].results, system.results))
+        assert ours.keys() == theirs.keys()
+        for query_id, run in theirs.items():
+            first, other = run.nsmallest(10, "rank"), ours[query_id].nsmallest(10, "rank")
+            np.testing.assert_allclose(other["score"], first["score"], rtol=2e-5, err_msg=f"{system.system} {query_id}")
+            surely = first.loc[first["score"] > first["score"].min() * (1 + 2e-5), "doc_id"]  # no tie at the cut
+            assert set(surely) <= set(other["doc_id"]), f"{system.system}, {query_id}"
+
+
 def test_an_upload_goes_over_grpc_where_that_answers(url, name, vectors, expected):
     with open_index(url, SPECS, name) as index:
         index.add(DOC_IDS, vectors)
