@@ -74,3 +74,12 @@ def shown(address: str) -> str:
     scheme, mark, rest = address.partition("://")
     rest = re.sub(r"^.*@", "…@", rest, flags=re.DOTALL)
     return scheme + mark + re.sub(r"\?.+", "?…", rest, flags=re.DOTALL)
+
+
+def amount(size: float) -> str:
+    """Return a size in bytes as megabytes, or as gigabytes from one.
+
+    >>> amount(3_140_000), amount(2.5e9)
+    ('3.1 MB', '2.5 GB')
+    """
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

@@ -13,7 +13,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from ragkit.errors import RagkitError, plain
+from ragkit.errors import RagkitError, amount, plain
 from ragkit.progress import progress
 
 # So slow may a line be: a request's deadline moves by a second for each so many bytes, sent or received.
@@ -64,7 +64,7 @@ def fetch(url: str, path: Path) -> None:
                     raise Unreachable(f"it answered {response.status_code}")
                 told, free = int(response.headers.get("Content-Length", 0)), shutil.disk_usage(path.parent).free
                 if told > free:
-                    raise Unreachable(f"it says that it is {told / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free")
+                    raise Unreachable(f"it says that it is {amount(told)}, and {amount(free)} are free")
                 with open(path, "wb") as file, progress(told, f"fetching {path.name}", "B") as bar:
                     for chunk in response.iter_bytes():
                         file.write(chunk)

@@ -3,6 +3,7 @@
 import math
 import numbers
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -122,6 +123,11 @@ class Sparse:
 
     indices: np.ndarray
     values: np.ndarray
+
+    @classmethod
+    def of(cls, vector: Any) -> "Sparse":
+        """Return the sparse vector of an engine's or a client's object with `indices` and `values`."""
+        return cls(np.array(vector.indices, np.uint32), np.array(vector.values, np.float32))
 
     @property
     def size(self) -> int:

@@ -39,7 +39,7 @@ def test_noise_moves_every_vector_by_as_much_as_processors_do(tmp_path):
 
 def test_cores_are_what_edge_is_told():
     environment = os.environ | {"RAGKIT_CORES": "8", "PYTHONPATH": str(again.ROOT / "tests" / "elsewhere")}
-    code = "from ragkit.engines.edge import segments; print(segments(10_000))"
+    code = "from ragkit.engines.disk import segments; print(segments(10_000))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=again.ROOT)
     assert done.stdout == "8\n"
 

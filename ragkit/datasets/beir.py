@@ -20,7 +20,7 @@ from ragkit.datasets import readers
 from ragkit.datasets.catalogue import Known, catalogue, lookup
 from ragkit.datasets.qrels import read_qrels
 from ragkit.datasets.readers import read_corpus, read_queries
-from ragkit.errors import RagkitError, shown
+from ragkit.errors import RagkitError, amount, shown
 from ragkit.files import (
     SUMS,
     beside,
@@ -284,11 +284,11 @@ def _unzip(archive: Path, stage: Path) -> None:
             need, free = sum(member.file_size for member in members), shutil.disk_usage(stage).free
             if need > largest_unpacked(archive):
                 raise RagkitError(
-                    f"{archive} would unpack to {need / 1e6:,.0f} MB, which no archive of its size does; if it is "
+                    f"{archive} would unpack to {amount(need)}, which no archive of its size does; if it is "
                     "meant, unpack it yourself, and name the folder instead."
                 )
             if need > free:
-                raise RagkitError(f"{archive} unpacks to {need / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free.")
+                raise RagkitError(f"{archive} unpacks to {amount(need)}, and {amount(free)} are free.")
             if any(member.flag_bits & 1 for member in members):
                 raise RagkitError(f"{archive} is encrypted. Unpack it yourself, and name the folder instead.")
             zipped.extractall(stage)

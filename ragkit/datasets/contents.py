@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ragkit.boundary import reason
-from ragkit.errors import RagkitError, given, shorten
+from ragkit.errors import RagkitError, amount, given, shorten
 from ragkit.files import expanded, largest_unpacked
 
 PARQUET = b"PAR1"
@@ -207,10 +207,9 @@ class _Bounded(io.RawIOBase):
         count = self._unpacked.readinto(buffer)
         self._left -= count
         if self._left < 0:
-            most = largest_unpacked(self._path) / 1e6
             raise RagkitError(
-                f"{self._path} unpacks to more than {most:,.0f} MB, which no text of its size does; if it is meant, "
-                f"{_UNPACK}."
+                f"{self._path} unpacks to more than {amount(largest_unpacked(self._path))}, which no text of its size "
+                f"does; if it is meant, {_UNPACK}."
             )
         return count
 

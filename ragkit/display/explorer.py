@@ -7,16 +7,15 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 
 from ragkit.boundary import public
 from ragkit.display import tables
+from ragkit.display.pages import page
 from ragkit.errors import RagkitError, shorten
 from ragkit.files import write_text
 from ragkit.maxsim import MaxSim, maxsim
@@ -74,13 +73,7 @@ class Explorer:
     @property
     def html(self) -> str:
         """A complete page: it makes no request, and holds whatever a query or document says as text."""
-        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        template = environment.from_string(
-            files("ragkit.display").joinpath("templates/explorer.html").read_text("utf8")
-        )
-        # In a script element only "<" has a meaning, so that no "</script>" and no "<!--" can stand there.
-        text = json.dumps(self._data(), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return template.render(query=self.query, text=repr(self), data=text.replace("<", "\\u003c"))
+        return page("explorer.html", self._data(), query=self.query, text=repr(self))
 
     @public("The page cannot be written")
     def save(self, path: str | Path) -> None:

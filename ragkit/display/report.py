@@ -2,18 +2,15 @@
 
 import base64
 import io
-import json
 import shlex
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -21,6 +18,7 @@ from PIL import Image
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.display import plots, tables
+from ragkit.display.pages import page
 from ragkit.display.verdicts import verdicts
 from ragkit.errors import shorten
 from ragkit.evaluation.comparison import Comparison
@@ -52,13 +50,9 @@ def render(pairs: Sequence[tuple[Dataset, Comparison]]) -> str:
     The page makes no request, and holds whatever a document or query says as text. Above 500 queries it
     holds those where the systems disagree most; documents' texts are cut, so that it stays below 2 MB.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"colour": plots.colour, "glyph": lambda system: _GLYPHS[plots.marker(system)]}
-    template = environment.from_string(files("ragkit.display").joinpath("templates/report.html").read_text("utf8"))
     data = [_browser(dataset, comparison, _TEXTS // max(1, len(pairs))) for dataset, comparison in pairs]
-    # In a script element only "<" has a meaning, so that no "</script>" and no "<!--" can stand there.
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return template.render(collections=[_collection(*pair) for pair in pairs], data=text)
+    filters = {"colour": plots.colour, "glyph": lambda system: _GLYPHS[plots.marker(system)]}
+    return page("report.html", data, filters, collections=[_collection(*pair) for pair in pairs])
 
 
 def _collection(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:

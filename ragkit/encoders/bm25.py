@@ -65,7 +65,7 @@ class Bm25Encoder:
         texts = checked(texts)
         mean = self.mean_length or self._mean_length(texts)
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b, avg_len=mean))
-        return [_sparse(model.embed_document(text)) for text in texts]
+        return [Sparse.of(model.embed_document(text)) for text in texts]
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Do nothing: there is no cache to fill."""
@@ -84,13 +84,9 @@ class Bm25Encoder:
     def encode_queries(self, texts: Sequence[str]) -> list[Sparse]:
         """Return a Sparse for each query: 1 for each of its words."""
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b))
-        return [_sparse(model.embed_query(text)) for text in checked(texts)]
+        return [Sparse.of(model.embed_query(text)) for text in checked(texts)]
 
     @public("The query cannot be encoded")
     def encode_query(self, text: str) -> Sparse:
         """Return one query's vector; there is no cache, so it is made anew."""
         return self.encode_queries([text])[0]
-
-
-def _sparse(vector: qe.SparseVector) -> Sparse:
-    return Sparse(np.array(vector.indices, np.uint32), np.array(vector.values, np.float32))

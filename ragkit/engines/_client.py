@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
 from qdrant_client import QdrantClient, models
 
 from ragkit.engines.index import Fusion, Index, Prefetch
@@ -67,7 +66,7 @@ class ClientIndex(Index):
         records = self.client.retrieve(self.collection, [*points], with_payload=False, with_vectors=names)
         for record in records:
             vectors = record.vector if isinstance(record.vector, dict) else {}
-            yield {name: _sparse(vectors[name]) for name in names}
+            yield {name: Sparse.of(vectors[name]) for name in names}
 
     def _stage(self, stage: Prefetch) -> models.Prefetch:
         params = self._search_params(stage.using)
@@ -157,10 +156,6 @@ def differences(
         for key in sorted(there.keys() | asked.keys())
         if there.get(key) != asked.get(key)
     ]
-
-
-def _sparse(vector: Any) -> Sparse:
-    return Sparse(np.array(vector.indices, np.uint32), np.array(vector.values, np.float32))
 
 
 def _sparse_params(spec: VectorSpec) -> models.SparseVectorParams:

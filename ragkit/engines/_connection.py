@@ -2,7 +2,6 @@
 
 import ipaddress
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from ragkit import network
 from ragkit.addresses import checked, separate
 from ragkit.engines._grpc import port_beside
-from ragkit.engines._hearing import heard
+from ragkit.engines._key import api_key, heard
 from ragkit.engines._retries import Retries
 from ragkit.errors import RagkitError, plain, shown
 from ragkit.vectors import Sparse, Vector
@@ -154,22 +153,6 @@ def _on_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def api_key() -> str:
-    """Return QDRANT_API_KEY without the white space around it; "" if it is not set.
-
-    Raises RagkitError, without showing it, for one that no header can carry: what is copied may bring a line break or
-    a dash that is no hyphen along.
-    """
-    key = os.environ.get("QDRANT_API_KEY", "").strip()
-    odd = next((place for place, c in enumerate(key, 1) if not " " <= c <= "~"), None)
-    if odd is not None:
-        raise RagkitError(
-            f"QDRANT_API_KEY has a character at place {odd} of {len(key)} that no key has: a line break, or none of "
-            "ASCII. Copy it anew."
-        )
-    return key
 
 
 @contextmanager

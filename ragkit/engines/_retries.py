@@ -12,7 +12,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from ragkit import network
-from ragkit.engines._hearing import heard
+from ragkit.engines._key import heard
 from ragkit.errors import RagkitError, shown
 
 # Too slow, too many requests, or something between here and the server: the same request may succeed later.

@@ -1,4 +1,4 @@
-"""What an Edge folder takes of a disk beside its vectors, as measured, and a clear error where that is not free."""
+"""What an Edge folder takes of a disk, in how many segments, and a clear error where that is not free."""
 
 import mmap
 import os
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, amount
 from ragkit.files import saying
 from ragkit.vectors import VectorSpec
 
@@ -19,15 +19,24 @@ _BLOCK = 4096
 _RESERVED = 36_000_000
 # What others may write to a disk meanwhile.
 RESERVE = 1_000_000
+# What a document takes on disk beside its vectors, measured, at most.
+DOCUMENT_BYTES = 500
+# Edge searches its segments in parallel, one thread each, and puts all documents in one segment
+# unless told otherwise: one segment a core halves the time of a query on two cores.
+MOST_SEGMENTS = min(8, os.cpu_count() or 1)
+_LEAST_DOCUMENTS_A_SEGMENT = 100
+# A segment of more kilobytes than this is closed by optimize(), and a new one takes what follows.
+CLOSE_SEGMENT_KB = 100
 
 
-def amount(size: float) -> str:
-    """Return a size in bytes as megabytes, or as gigabytes from one.
+def segments(documents: int) -> int:
+    """Return into how many segments so many documents are put here."""
+    return max(1, min(MOST_SEGMENTS, documents // _LEAST_DOCUMENTS_A_SEGMENT))
 
-    >>> amount(3_140_000), amount(2.5e9)
-    ('3.1 MB', '2.5 GB')
-    """
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+def most_segments(documents: int, size: int) -> int:
+    """Return in how many segments documents are at most, whose vectors take so many bytes: a small one stays open."""
+    return min(segments(documents), 1 + size // (1024 * CLOSE_SEGMENT_KB))
 
 
 def least(specs: Iterable[VectorSpec], segments: int, folder: Path | None = None) -> int:

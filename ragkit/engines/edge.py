@@ -1,6 +1,5 @@
 """Qdrant Edge: the server's own engine in this process, in a folder."""
 
-import os
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -44,27 +43,9 @@ _TURBO = {
     "turbo1.5copy": qe.TurboQuantBitSize.Bits1_5,
     "turbo1copy": qe.TurboQuantBitSize.Bits1,
 }
-# Edge searches its segments in parallel, one thread each, and puts all documents in one segment
-# unless told otherwise: one segment a core halves the time of a query on two cores.
-_SEGMENTS = min(8, os.cpu_count() or 1)
-_LEAST_DOCUMENTS_A_SEGMENT = 100
-# A segment of more kilobytes than this is closed by optimize(), and a new one takes what follows.
-_CLOSE_SEGMENT_KB = 100
 # Below so many kilobytes of vectors a graph is not searched.
 _FULL_SCAN_KB = 10_000
 _REPLACE = "Put it back from a copy, delete the folder to build it anew, or choose another."
-# What a document takes on disk beside its vectors, measured, at most.
-DOCUMENT_BYTES = 500
-
-
-def segments(documents: int) -> int:
-    """Return into how many segments so many documents are put here."""
-    return max(1, min(_SEGMENTS, documents // _LEAST_DOCUMENTS_A_SEGMENT))
-
-
-def most_segments(documents: int, size: int) -> int:
-    """Return in how many segments documents are at most, whose vectors take so many bytes: a small one stays open."""
-    return min(segments(documents), 1 + size // (1024 * _CLOSE_SEGMENT_KB))
 
 
 class EdgeIndex(Index):
@@ -129,7 +110,9 @@ class EdgeIndex(Index):
                 n: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf if spec.modifier else None)
                 for n, spec in sparse.items()
             },
-            optimizers=qe.EdgeOptimizersConfig(default_segment_number=_SEGMENTS, indexing_threshold=_CLOSE_SEGMENT_KB),
+            optimizers=qe.EdgeOptimizersConfig(
+                default_segment_number=disk.MOST_SEGMENTS, indexing_threshold=disk.CLOSE_SEGMENT_KB
+            ),
             wal_enabled=False,
         )
         with _told(f"{self.place} cannot be made", "Choose another folder."):
@@ -228,13 +211,13 @@ class EdgeIndex(Index):
         return [point for point in by_point if point >= len(self.doc_ids)]
 
     def _begin(self, documents):
-        parts = segments(documents)
+        parts = disk.segments(documents)
         self._bounds = {documents * part // parts for part in range(1, parts)}
 
     def _upsert(self, points, batch, doc_ids):
         if self._sealed is not None:
             self._unseal()
-        size = sum(self._request_bytes(*pair) + DOCUMENT_BYTES for pair in zip(doc_ids, batch, strict=True))
+        size = sum(self._request_bytes(*pair) + disk.DOCUMENT_BYTES for pair in zip(doc_ids, batch, strict=True))
         # Sparse vectors, and small copies that are made as vectors come, take up to half as much again.
         disk.require(size * 3 // 2 + self._spare_for(points), self.folder, self._continue())
         try:
@@ -330,7 +313,7 @@ class EdgeIndex(Index):
         with self._edge("cannot be read", _REPLACE) as shard:
             records = shard.retrieve([*points], with_payload=False, with_vector=names)
         for record in records:
-            yield {name: _sparse(record.vector[name]) for name in names}
+            yield {name: Sparse.of(record.vector[name]) for name in names}
 
     def _stage(self, stage: Prefetch) -> qe.Prefetch:
         query = qe.Query.Nearest(_plain(stage.vector), using=stage.using)
@@ -414,10 +397,6 @@ def _quantization(storage: Storage):
     if storage.quantization == "binary":
         return qe.BinaryQuantizationConfig(memory=qe.Memory.Pinned)
     return qe.TurboQuantQuantizationConfig(bits=_TURBO[storage.quantization], memory=qe.Memory.Pinned)
-
-
-def _sparse(vector: qe.SparseVector) -> Sparse:
-    return Sparse(np.array(vector.indices, np.uint32), np.array(vector.values, np.float32))
 
 
 def _plain(vector: Vector) -> Any:

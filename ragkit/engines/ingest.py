@@ -16,13 +16,11 @@ from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.variants import AnyEncoder, load_encoders, vector_spec
 from ragkit.engines import disk
-from ragkit.engines.disk import amount
-from ragkit.engines.edge import DOCUMENT_BYTES, most_segments
 from ragkit.engines.folder import read_note
 from ragkit.engines.index import Index
 from ragkit.engines.opening import chosen_place, open_index
 from ragkit.engines.server_options import ServerOptions
-from ragkit.errors import RagkitError, shown
+from ragkit.errors import RagkitError, amount, shown
 from ragkit.files import expanded
 from ragkit.paths import cache_dir
 from ragkit.vectors import MAX_FLOATS_PER_POINT, Vector
@@ -130,8 +128,8 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
         kept += replace(spec.storage, quantization=None).bytes_per_row(encoder.dim) * sum(rows)
         small += searched if spec.storage.quantization or not spec.storage.on_disk else 0
         kept += searched if spec.storage.quantization else 0
-    parts = most_segments(len(doc_ids), kept) if folder else 1
-    kept += DOCUMENT_BYTES * len(doc_ids)
+    parts = disk.most_segments(len(doc_ids), kept) if folder else 1
+    kept += disk.DOCUMENT_BYTES * len(doc_ids)
     more = 0
     if folder is not None:
         anew = 0 if exact else parts  # segments, at the end

@@ -13,7 +13,7 @@ from qdrant_client import models
 from ragkit.engines import _grpc, versions
 from ragkit.engines._client import ClientIndex, collection_name, differences, search_params, vectors_config
 from ragkit.engines._connection import connect, point_bytes, resident_bytes, shortened, understood
-from ragkit.engines._hearing import heard
+from ragkit.engines._key import heard
 from ragkit.engines._retries import TooLarge
 from ragkit.engines.inventory import MadeOf, nodes, note, reusable, token
 from ragkit.engines.server_options import MAX_REQUEST_BYTES, ServerOptions

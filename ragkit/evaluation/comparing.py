@@ -1,20 +1,15 @@
 """The main job: one collection, several systems, one comparison of their quality and cost."""
 
-import ctypes
 import gc
 import os
 import platform
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-import psutil
 
 from ragkit.addresses import is_address
 from ragkit.boundary import public, whole_number
@@ -30,13 +25,13 @@ from ragkit.evaluation.comparison import Comparison, Cost, SystemResult, system_
 from ragkit.evaluation.measures import MEASURES, check_results, parsed_measures, per_query
 from ragkit.evaluation.retriever import ENCODED, WARM_UP, Retriever, cross_encoder, oracle
 from ragkit.evaluation.systems import HYBRIDS, Run, System
+from ragkit.memory import peak_growth
 
 SYSTEMS = ("dense", "colbert", "dense+colbert")
 _PASSAGES = "a document's score is its best passage's (MaxP), depth counts passages and limit documents"
 # A first stage returns this many documents, so that R@100 can be computed.
 LIMIT = 100
 
-_EVERY_S = 0.02
 # Of an index whose small copies are made by chance, so many are built.
 _BUILDS = 5
 # The share of queries sent again from which times say little of an undisturbed server.
@@ -62,7 +57,8 @@ def compare(
     index, and those costs are told only of a system that needs all its vectors. runs: others' runs by
     name (query_id, doc_id, score), to stand in the same table. as_deployed: on a server whose collection has several
     shards, show each system that they change a second time, as one request has it ("dense→colbert @10 per shard").
-    Searches are exact. Raises RagkitError for a system named twice or unknown, and for bad runs.
+    Searches are exact unless a name says otherwise. Raises RagkitError for a system named twice or unknown, and for
+    bad runs.
 
     >>> from ragkit.datasets import load_movies
     >>> compare(load_movies(), ["dense"], where=":memory:").queries
@@ -323,30 +319,3 @@ def _config(dataset: Dataset, encoders: Mapping, systems: Sequence[System], dept
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
-
-
-@contextmanager
-def peak_growth() -> Iterator[Callable[[], int]]:
-    """Measure by how many bytes the process grows at most inside the block (resident memory).
-
-    Yields a function that returns the bytes; it is asked every 20 ms, so a shorter peak is missed.
-    """
-    process = psutil.Process()
-    if sys.platform == "linux":  # give back what earlier work freed, so that it does not hide growth
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-    before = peak = process.memory_info().rss
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(_EVERY_S):
-            peak = max(peak, process.memory_info().rss)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield lambda: max(peak, before) - before
-    finally:
-        done.set()
-        thread.join()

@@ -21,8 +21,7 @@ from ragkit.datasets.catalogue import catalogue
 from ragkit.datasets.dataset import load_beir, load_movies
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
-from ragkit.engines.disk import amount
-from ragkit.errors import RagkitError, shown
+from ragkit.errors import RagkitError, amount, shown
 from ragkit.files import beside, expanded
 from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder, packaged
 from ragkit.vectors import VectorSpec

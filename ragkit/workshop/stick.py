@@ -15,7 +15,7 @@ from ragkit.datasets.irds import PREFIX
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import find_model
 from ragkit.encoders.variants import load_encoders
-from ragkit.errors import RagkitError, given
+from ragkit.errors import RagkitError, amount, given
 from ragkit.files import SUMS, expanded, inside, read_sums, sha256, sweep_beside, whole, write_sums
 from ragkit.paths import home, mirror_folder
 from ragkit.workshop import wheels
@@ -74,7 +74,7 @@ def fill_stick(
     for line in unlisted(to):
         say(f"{line}, and make setup will refuse it: delete it")
     files = [path for path in map(to.joinpath, folder.sums) if path.is_file()]
-    say(f"{to}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:,.0f} MB")
+    say(f"{to}: {len(files)} files, {amount(sum(path.stat().st_size for path in files))}")
     return lacking
 
 
