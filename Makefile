@@ -31,11 +31,12 @@ ifneq ($(wildcard $(RAGKIT_MIRROR)/models/*),)
 export FASTEMBED_CACHE_PATH ?= $(abspath $(RAGKIT_MIRROR)/models)
 endif
 
-.PHONY: help setup extras site peers demo test check lab refresh exercises results bench sums lock lint mutants faults again dist lowest colab clean
+.PHONY: help setup extras site peers demo test thorough check lab refresh exercises results bench sums lock lint mutants faults again dist lowest colab clean
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
-	@echo "make test     unit tests, notebook guards, every notebook (at most 8 minutes on two cores)"
+	@echo "make test     unit tests, and every notebook against its stored outputs"
+	@echo "make thorough what make test leaves out: kills, installs, browsers, benches, others' programs"
 	@echo "make check    while you work: lint, types, the quick unit tests (at most 60 seconds)"
 	@echo "make lab      JupyterLab on my-lessons/, a copy of the lessons without outputs, made once"
 	@echo "make site     lessons, docs and API as pages, in build/site: open index.html, no network needed"
@@ -94,9 +95,13 @@ WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not thorough and not online and not server"
 
-# Without notebooks, browsers, benches, SciFact and what else takes seconds; `make test` leaves nothing out.
+# What a change breaks seldom, and takes long to see; CI runs it after make test. Together they leave nothing out.
+thorough: $(VENV)/.extras
+	$(BIN)/python -m pytest $(PARALLEL) -m "thorough and not online and not server" ragkit tests
+
+# Without notebooks, SciFact and what else takes seconds.
 check: lint
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not online and not server" ragkit tests
 

@@ -31,7 +31,7 @@ def vectors(tmp_path, **environment):
     return np.array(json.loads(done.stdout), np.float32)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_noise_moves_every_vector_by_as_much_as_processors_do(tmp_path):
     still, moved = vectors(tmp_path), vectors(tmp_path, RAGKIT_NOISE="3e-7")
     assert 1e-8 < np.abs(still - moved).max() <= 4e-7
@@ -64,7 +64,7 @@ def test_the_workflow_goes_every_way():
     assert workflow["jobs"]["again"]["strategy"]["matrix"]["way"] == list(again.WAYS)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_lesson_whose_output_changes_is_listed_and_one_that_does_not_is_kept(tmp_path, monkeypatch, capsys):
     cell = nbformat.v4.new_code_cell("import os\nprint(os.cpu_count() == 8)", execution_count=1)
     cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="True\n")]

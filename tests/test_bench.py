@@ -20,7 +20,7 @@ from ragkit.encoders.token_pooling import grouped
 from ragkit.maxsim import maxsim
 from tests.stub_server import Answer, StubServer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 
 
 def test_a_race_runs_all_in_turn_and_compares_times_of_one_round(monkeypatch):

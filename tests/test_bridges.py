@@ -47,7 +47,7 @@ def dense():
     return ragkit.compare(ragkit.load_movies(), ["dense"])["dense"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_pyterrier_searches_an_index_and_its_run_is_compared(run):
     pytest.importorskip("pyterrier", reason="PyTerrier is not installed: make extras")
     names = run("PyTerrier")
@@ -61,7 +61,7 @@ def test_pyterrier_searches_an_index_and_its_run_is_compared(run):
     assert "p_holm" in comparison.evidence().columns
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ranx_reads_ours_and_we_read_ranxs(run):
     pytest.importorskip("ranx", reason="ranx is not installed: make extras")
     names = run("ranx")
@@ -82,7 +82,7 @@ def mteb_files(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_mtebs_predictions_are_a_run_and_its_result_is_means(run, mteb_files, dense):
     names = run("MTEB")
     theirs = names["comparison"]["lateon"].values
@@ -91,7 +91,7 @@ def test_mtebs_predictions_are_a_run_and_its_result_is_means(run, mteb_files, de
     assert names["published"] == pytest.approx(ours, abs=5e-6)  # MTEB rounds to five decimals
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_command_line_takes_both(mteb_files, movies_cache, capsys):
     files = {name: str(mteb_files / name) for name in ("SciFact_predictions.json", "SciFact.json")}
     command = ["compare", "movies", "--systems", "bm25", "--run", f"theirs={files['SciFact_predictions.json']}"]

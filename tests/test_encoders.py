@@ -29,7 +29,7 @@ def fastembed_model(name):
     return (TextEmbedding if name == embedded.DENSE else LateInteractionTextEmbedding)(name)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [embedded.DENSE, embedded.COLBERT, embedded.TOKENS])
 def test_document_vectors_equal_fastembeds_own(name, movies, own_cache):
     texts = movies.passages + MIXED
@@ -48,7 +48,7 @@ def test_query_vectors_equal_fastembeds_own(name, movies, own_cache):
         np.testing.assert_allclose(mine, their, atol=2e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [embedded.DENSE, embedded.COLBERT, embedded.TOKENS])
 def test_workers_of_fastembed_know_the_embedded_models(name, movies):
     model = fastembed_model(name)

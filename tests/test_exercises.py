@@ -249,7 +249,7 @@ def test_a_solution_was_executed_and_is_right(path):
             assert cell.outputs[0]["data"]["text/plain"].startswith("Right. ")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "path",
     [pytest.param(p, id=p.stem, marks=[pytest.mark.scifact] if p.name[:2] in ("04", "05") else []) for p in SOLVED],

@@ -215,7 +215,7 @@ def test_vectors_of_another_reading_are_other_vectors_to_the_cache(written):
     assert Encoder(ragkit.register(folder, name="random/one")).fingerprint != before
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_processes_of_fastembeds_own_read_it_alike():
     code = """
 import numpy as np, ragkit

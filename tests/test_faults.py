@@ -10,7 +10,7 @@ from tests.faults import running
 from tests.faults.trials import CLEAR, SURVIVED, WRONG, ask, command_said, well_said
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_way_to_end_is_noticed():
     found = {o.name: (o.outcome, o.how) for o in running.run("toy", seed=0, share=1, workers=1)}
     assert {name: outcome for name, (outcome, _) in found.items()} == {

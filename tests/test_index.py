@@ -249,7 +249,7 @@ def use_a_temporary_index(say):
     open_index(None, SPECS).close()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_at_whatever_change_a_temporary_index_is_killed_it_is_swept_by_a_later_one(own_cache):
     changes = Killed(use_a_temporary_index).changes

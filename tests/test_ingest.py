@@ -80,7 +80,7 @@ def whole(undisturbed, monkeypatch):
 # Killed, and continued
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @unix
 @pytest.mark.parametrize(("names", "seed"), [(PLAIN, 1), (SEVERAL, 2)])
 def test_an_ingest_killed_at_random_moments_ends_equal_to_an_undisturbed_one(names, seed, windows, whole, tmp_path):
@@ -151,7 +151,7 @@ def test_a_folder_whose_creation_was_interrupted_is_cleared_and_made(tmp_path, r
     assert len(list((tmp_path / "segments").iterdir())) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_an_index_continued_after_a_gap_answers_as_an_undisturbed_one(windows, whole, tmp_path, monkeypatch):
     """Power that fails can leave every other document of a batch, say: the gap is closed, and counts in no weight."""
     whole(PLAIN)
@@ -208,7 +208,7 @@ def test_vectors_that_a_kill_left_without_a_point_count_in_no_weight(windows, wh
     assert answers(windows, names, folder) == expected  # by the index that was continued
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("killed_again", [False, True])
 def test_a_segment_that_a_kill_left_beside_the_one_made_of_it_is_deleted(
     windows, whole, tmp_path, monkeypatch, killed_again
@@ -263,7 +263,7 @@ def test_a_segment_that_is_taken_away_comes_back_unless_it_is_deleted(tmp_path):
     assert not segment.exists() and not list((tmp_path / "temp_segments").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @unix
 def test_texts_encoded_before_a_kill_are_not_encoded_again(windows, tmp_path):
     names, texts, runs = ["dense", "colbert"], len(windows.documents), []
@@ -364,7 +364,7 @@ def fill(texts):
         encoder.encode_documents(texts)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_that_fill_one_cache_end_with_the_right_arrays(windows):
     texts = windows.passages[:100]
     workers = [started(fill, texts), started(fill, texts[::-1])]
@@ -444,7 +444,7 @@ def build_kept(documents, folder):
     yield
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @linux
 def test_vectors_are_never_in_memory_all_at_once(tmp_path):
     """400 MB of vectors from the cache to an Edge folder, in batches of 67 MB."""
@@ -493,7 +493,7 @@ def encode_short(texts):
         yield
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @linux
 def test_memory_stays_flat_while_ten_thousand_documents_are_encoded(movies):
     """Ten thousand texts of two words, then twenty of up to 256 tokens."""

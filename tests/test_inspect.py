@@ -305,7 +305,7 @@ def test_judgments_at_chance_that_no_shift_explains_are_found():
     assert check.found and "No shift of rows explains it" in check.what
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_neighbours_that_are_alike_do_not_hide_a_shift_in_cranfield(cranfield):
     check = judgments(moved(cranfield, "doc_id", 1))
     assert check.found and "names the document 1 row after the one that is meant" in check.what
@@ -500,7 +500,7 @@ def long_movies(tmp_path, movies):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_documents_count_by_their_best_passage(long_movies, movies, own_cache):
     cut = ragkit.load_beir(long_movies / "cut")
     assert cut.has_passages and set(cut.document_ids) == set(movies.documents["doc_id"])
@@ -531,7 +531,7 @@ def test_documents_count_by_their_best_passage(long_movies, movies, own_cache):
     assert comparison["dense"].cost.bytes_per_document == pytest.approx(4 * 384 * rows)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_passages_bring_back_what_was_cut_off(long_movies, own_cache):
     whole, cut = (ragkit.load_beir(long_movies / name) for name in ("whole", "cut"))
     readers = load_readers(["dense", "colbert"])

@@ -52,7 +52,9 @@ def ends(arguments, when, signals, tmp_path, **more):
 def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing(when, sent, said, tmp_path):
     number = signal.Signals[sent]
     command = ["search", "movies", "a robot in love", "--system", "dense", "--json", "found.json"]
-    status, errors = ends(command, when, [number, number], tmp_path)  # the second does not disturb the tidying up
+    heard = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}  # though these tests may run under nohup
+    # The second does not disturb the tidying up.
+    status, errors = ends(command, when, [number, number], tmp_path, **heard)
     assert (status, errors) == (128 + number, f"ragkit: {said}; what was encoded so far is in the cache\n")
     edge = tmp_path / "cache" / "edge"
     assert not list(edge.glob("*/")) and not list(tmp_path.rglob("*.ragkit"))

@@ -171,7 +171,7 @@ def corrupted(path):
     raise AssertionError(f"{path.name} prints no number that is compared")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "path",
     [pytest.param(p, id=p.stem, marks=[pytest.mark.scifact] if notebook_reads_scifact(p) else []) for p in NOTEBOOKS],

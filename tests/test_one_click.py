@@ -108,7 +108,7 @@ def locked():
         yield name
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="the containers are Linux")
 @pytest.mark.parametrize("container", ["binder", "codespace"])
 def test_the_containers_commands_make_a_kit_that_runs(container, checkout, tmp_path):

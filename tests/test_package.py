@@ -54,7 +54,7 @@ def kit_files():
     return {n if n.startswith("ragkit/") else f"ragkit/{n}": (ROOT / n).stat().st_size for n in there}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_wheel_holds_the_package_its_data_and_its_lessons_and_nothing_else(built):
     wheel, _ = built
     held = {name: size for name, size in sizes(wheel).items() if ".dist-info/" not in name}
@@ -67,7 +67,7 @@ def test_the_wheel_holds_the_package_its_data_and_its_lessons_and_nothing_else(b
     assert wheel.stat().st_size < 60e6  # an index takes 100 MB
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_wheel_says_what_the_project_says(built):
     wheel, _ = built
     with zipfile.ZipFile(wheel) as zipped:
@@ -81,7 +81,7 @@ def test_the_wheel_says_what_the_project_says(built):
     assert not re.search("jupyter|nbval|ipywidgets|pytest|ruff", " ".join(plain))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_sdist_is_complete_a_wheel_of_it_is_the_same(built, tmp_path):
     wheel, sdist = built
     with tarfile.open(sdist) as packed:
@@ -103,7 +103,7 @@ def installed(built, tmp_path_factory):
     return environment
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_it_is_used_from_an_empty_folder(installed):
     where = installed.run("python", "-c", "import ragkit; print(ragkit.__file__)").strip()
     assert Path(where).is_relative_to(installed.site)
@@ -122,7 +122,7 @@ def test_it_is_used_from_an_empty_folder(installed):
     assert re.search(r"dense +1\.000", installed.run("ragkit", "compare", "mine", "--systems", "dense,colbert"))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_its_check_and_its_explorer_answer(installed):
     code = 'import ragkit; print(ragkit.check("02-a", [0])); encoder = ragkit.load_encoder("colbert");'
     code += 'print(len(ragkit.explore(encoder, "a samurai", ["Kagemusha", "Rain"])._repr_html_()) > 10_000)'
@@ -132,14 +132,14 @@ def test_its_check_and_its_explorer_answer(installed):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_is_lost_is_had_back_as_it_came(installed):
     told = installed.run("python", "-c", "from ragkit.paths import restoring; print(restoring('data/models'))")
     assert told.strip() == "python -m pip install --force-reinstall --no-deps ragkit"
     assert restoring("data/models") == "git checkout -- data/models" and home() == ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_lesson_runs_there_and_prints_what_it_prints_here(installed):
     installed.link(closure(PROJECT["project"]["optional-dependencies"]["lab"]))
     assert "The lessons are in learn" in installed.run("ragkit", "lessons", "--to", "learn")

@@ -18,7 +18,7 @@ def tool(*command, source=None):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="make lint looks there itself")
 def test_what_is_called_is_there_on_windows(tmp_path):
     """`make lint` asks the same of macOS."""

@@ -525,7 +525,7 @@ print(tables.quality(comparison))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_laptop_without_a_network_compares_and_encodes_no_text_but_to_time_it(shelf, tmp_path, own_cache):
     before = contents(shelf)
     done = child(TIMED + LESSON, tmp_path / "empty", shelf)
@@ -652,7 +652,7 @@ def installed(venv):
     return sorted(path.stem for path in venv.rglob("*.py") if path.stem in ("apple", "pear", "plum", "fig"))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_make_setup_installs_from_the_folder_alone(fill, set_up):
     done = set_up()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -681,7 +681,7 @@ def test_make_setup_refuses_a_wheel_that_nobody_listed(fill, set_up):
     assert "wheels/fig-1.0-py3-none-any.whl: not in SHA256SUMS" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_make_setup_refuses_a_wheel_that_the_lock_does_not_know_whoever_listed_it(fill, set_up):
     path = fill.stick / "wheels" / "plum-1.0-py3-none-any.whl"
     was = sha256(path)
@@ -695,7 +695,7 @@ def test_make_setup_refuses_a_wheel_that_the_lock_does_not_know_whoever_listed_i
     assert installed(set_up.venv) == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_make_setup_takes_no_lock_without_checksums(fill, set_up):
     lock = set_up.venv.parent / "requirements.txt"
     lock.write_text("apple==1.0\npear==1.0\nplum==1.0\n", "utf8")

@@ -29,7 +29,7 @@ def started(tmp_path):
     return start, whole
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437"])
 def test_characters_that_a_terminal_lacks_are_replaced(started, encoding):
     start, whole = started
@@ -39,7 +39,7 @@ def test_characters_that_a_terminal_lacks_are_replaced(started, encoding):
     assert b"dense?colbert" in out and whole()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_reader_who_has_seen_enough_loses_nothing(started):
     start, whole = started
     process = start(subprocess.PIPE)
@@ -48,7 +48,7 @@ def test_a_reader_who_has_seen_enough_loses_nothing(started):
     assert process.returncode == 141 and error == b"" and whole()  # what a shell says of a closed pipe
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
 def test_a_full_disk_behind_standard_output_loses_nothing(started):
     start, whole = started

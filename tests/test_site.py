@@ -24,7 +24,7 @@ from tests.serving import Serving
 pytest.importorskip("sphinx", reason="Sphinx is not installed; make extras installs it")
 html = pytest.importorskip("lxml.html", reason="lxml is not installed; make extras installs it")
 nodes = pytest.importorskip("docutils.nodes")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).resolve().parent.parent
 MAKE = ROOT / "docs" / "make_site.py"

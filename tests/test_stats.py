@@ -93,7 +93,7 @@ def missed(make, n, rng, times=1500):
     return np.mean([truth < one.low for one in found]), np.mean([truth > one.high for one in found])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("make", "n"),
     [(ir_values, 40), (ir_values, 300), (ir_differences, 40), (ir_differences, 100), (ir_differences, 300)],

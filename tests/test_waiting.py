@@ -13,6 +13,11 @@ from ragkit.evaluation.retriever import ENCODED, WARM_UP
 
 
 @pytest.fixture()
+def few_timed():
+    """As many as the kit times."""
+
+
+@pytest.fixture()
 def asked(monkeypatch):
     """The query texts that models are asked to encode, one list a call."""
     calls, embed = [], Encoder._embed
