@@ -97,31 +97,36 @@ def surroundings_of(way: str) -> Iterator[dict[str, str]]:
         yield own
 
 
+def tried(way: str, path: Path, surroundings: dict[str, str], cache: Path, kept: dict[str, str]) -> bool:
+    """Run a file, unless `kept` has that it passed; print what came of it, and return whether anything changes."""
+    name, stands_for = f"{way} {path.relative_to(ROOT).as_posix()}", fingerprint(path)
+    if kept.get(name) == stands_for:  # never of a server, which the fingerprint knows nothing of
+        print(f"{name}: as stored (kept)", flush=True)
+        return False
+    lines = outcome(surroundings, path, cache)
+    print("\n    ".join([f"{name}: {'changes' if lines else 'as stored'}", *lines]), flush=True)
+    if not lines and way != "server":
+        kept[name] = stands_for
+        KEPT.parent.mkdir(exist_ok=True)
+        KEPT.write_text(json.dumps(kept, indent=1), "utf8")
+    return bool(lines)
+
+
 def main(words: list[str]) -> int:
     """Run what the words choose; print what changes, and return how many files have something."""
     kept: dict[str, str] = json.loads(KEPT.read_text("utf8")) if KEPT.exists() else {}
     ways, paths = chosen(words)
-    run = changed = 0
-    for way in ways:
-        # Vectors that are moved are no use to other ways, nor theirs to this one.
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache, surroundings_of(way) as surroundings:
-            for path in paths:
-                if way == "server" and path.suffix != ".ipynb":
-                    continue  # tests choose their engine, and those of a server are `pytest tests -m server`
-                run += 1
-                name, stands_for = f"{way} {path.relative_to(ROOT).as_posix()}", fingerprint(path)
-                if kept.get(name) == stands_for:  # never of a server, which the fingerprint knows nothing of
-                    print(f"{name}: as stored (kept)", flush=True)
-                    continue
-                lines = outcome(surroundings, path, Path(cache))
-                print("\n    ".join([f"{name}: {'changes' if lines else 'as stored'}", *lines]), flush=True)
-                changed += bool(lines)
-                if not lines and way != "server":
-                    kept[name] = stands_for
-                    KEPT.parent.mkdir(exist_ok=True)
-                    KEPT.write_text(json.dumps(kept, indent=1), "utf8")
-    print(f"{changed} of {run} change something." if changed else "Nothing changes.")
-    return changed
+    changes = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as caches:
+        for way in ways:
+            # Vectors that are moved are no use to other ways, nor theirs to this one.
+            cache = Path(caches) / ("moved" if "RAGKIT_NOISE" in WAYS[way] else "kept")
+            # Tests choose their engine, and those of a server are `pytest tests -m server`.
+            own = [path for path in paths if way != "server" or path.suffix == ".ipynb"]
+            with surroundings_of(way) as surroundings:
+                changes += [tried(way, path, surroundings, cache, kept) for path in own]
+    print(f"{sum(changes)} of {len(changes)} change something." if any(changes) else "Nothing changes.")
+    return sum(changes)
 
 
 if __name__ == "__main__":
