@@ -9,7 +9,7 @@ from ragkit.bench.race import race
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.encoder import load_encoder, register_models
-from ragkit.memory import peak_growth
+from ragkit.machine import peak_growth
 
 _WORDS = (8, 8, 8, 24, 8, 60, 8, 10_000)  # of eight documents in a mixed collection; most are short
 

@@ -1,6 +1,5 @@
 """Rivals timed in turn, in one run, so that what slows the machine slows them all."""
 
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ import numpy as np
 import psutil
 
 from ragkit.errors import RagkitError
+from ragkit.machine import cores
 from ragkit.progress import progress
 
 
@@ -61,7 +61,7 @@ def machine() -> dict[str, str | int]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor,
-        "cores": os.cpu_count() or 1,
+        "cores": cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

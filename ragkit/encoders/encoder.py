@@ -22,6 +22,7 @@ from ragkit.encoders.cached_encoder import CachedEncoder, Role, checked
 from ragkit.encoders.exported import read_export
 from ragkit.errors import RagkitError, given, plain
 from ragkit.files import expanded, sha256
+from ragkit.machine import cores
 from ragkit.paths import restoring
 
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
@@ -123,7 +124,7 @@ class Encoder(CachedEncoder):
 
     model: any name in TextEmbedding.list_supported_models() or
     LateInteractionTextEmbedding.list_supported_models(); the embedded ones are registered.
-    threads, providers, cuda: as FastEmbed takes them: of the processor (None: all), ONNX Runtime's execution
+    threads, providers, cuda: as FastEmbed takes them: of the processor (None: all that may be used), ONNX Runtime's execution
     providers, and whether to use CUDA ("auto": where ONNX Runtime has it).
     download: whether a model that is not on this machine may be fetched from its hub. Raises RagkitError
     for another name, for a model that cannot be loaded, and for a provider that is not there.
@@ -152,6 +153,8 @@ class Encoder(CachedEncoder):
         self.cache = cache
         self._asked = _asked(threads, providers, cuda)
         self._chosen = cuda != "auto" or providers is not None  # else FastEmbed goes on with the processor
+        if threads is None and cores() < (os.cpu_count() or 1):
+            threads = cores()
         options = {"threads": threads, "providers": providers, "cuda": cuda}
         if download and self.name not in embedded.FOLDERS:
             _fastembed.bound_hub()

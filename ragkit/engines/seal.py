@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ragkit.engines.folder import foreign
 from ragkit.files import saying
+from ragkit.machine import cores
 
 # A block's checksum is a CRC-32 (see embedding_cache); a block that is not listed is zeros.
 BLOCK = 2**20
@@ -81,7 +82,7 @@ def _names(folder: Path) -> set[str]:
 def _each(folder: Path, work, names):
     with (
         saying(f"The index in {folder} cannot be read", "delete the folder to build it anew, or choose another"),
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(cores()) as pool,
     ):
         return list(pool.map(work, names))
 

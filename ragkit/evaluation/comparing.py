@@ -25,7 +25,7 @@ from ragkit.evaluation.comparison import Comparison, Cost, SystemResult, system_
 from ragkit.evaluation.measures import MEASURES, check_results, parsed_measures, per_query
 from ragkit.evaluation.retriever import ENCODED, WARM_UP, Retriever, cross_encoder, oracle
 from ragkit.evaluation.systems import HYBRIDS, Run, System
-from ragkit.memory import peak_growth
+from ragkit.machine import cores, peak_growth
 
 SYSTEMS = ("dense", "colbert", "dense+colbert")
 _PASSAGES = "a document's score is its best passage's (MaxP), depth counts passages and limit documents"
@@ -317,5 +317,5 @@ def _config(dataset: Dataset, encoders: Mapping, systems: Sequence[System], dept
         "with encoding the query by the same model",
         **({"passages": _PASSAGES} if dataset.has_passages else {}),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
     }

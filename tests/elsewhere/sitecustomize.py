@@ -53,5 +53,6 @@ class _Noisy(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 if "RAGKIT_CORES" in os.environ:
     os.cpu_count = lambda: int(os.environ["RAGKIT_CORES"])
+    os.sched_getaffinity = lambda pid: set(range(os.cpu_count()))
 if "RAGKIT_NOISE" in os.environ:
     sys.meta_path.insert(0, _Noisy(float(os.environ["RAGKIT_NOISE"])))

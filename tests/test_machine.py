@@ -1,0 +1,37 @@
+"""What the process has of the machine."""
+
+import os
+
+import pytest
+
+import ragkit
+from ragkit import machine
+from ragkit.encoders import embedded
+
+
+@pytest.mark.parametrize(
+    ("bound_to", "quota", "expected"),
+    [
+        (8, None, 8),
+        (8, "max 100000", 8),
+        (8, "200000 100000", 2),
+        (8, "150000 100000", 2),  # a core and a half
+        (1, "400000 100000", 1),
+        (8, "5000 100000", 1),
+        (8, "odd", 8),
+    ],
+)
+def test_cores_are_those_that_may_be_used(bound_to, quota, expected, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(bound_to)), raising=False)
+    monkeypatch.setattr(machine, "_QUOTA", tmp_path / "cpu.max")
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(f"{quota}\n", "ascii")
+    assert machine.cores() == expected
+
+
+@pytest.mark.parametrize(("may", "asked", "threads"), [(3, None, 3), (4, None, None), (3, 2, 2)])
+def test_a_model_has_a_thread_for_each_core_that_may_be_used(may, asked, threads, monkeypatch):
+    """ONNX Runtime's own default, None, is one for each core of the machine."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr("ragkit.encoders.encoder.cores", lambda: may)
+    assert ragkit.Encoder(embedded.COLBERT, threads=asked)._model.model.threads == threads
