@@ -124,8 +124,8 @@ class Encoder(CachedEncoder):
 
     model: any name in TextEmbedding.list_supported_models() or
     LateInteractionTextEmbedding.list_supported_models(); the embedded ones are registered.
-    threads, providers, cuda: as FastEmbed takes them: of the processor (None: all that may be used), ONNX Runtime's execution
-    providers, and whether to use CUDA ("auto": where ONNX Runtime has it).
+    threads, providers, cuda: as FastEmbed takes them: of the processor (None: all that may be used), ONNX Runtime's
+    execution providers, and whether to use CUDA ("auto": where ONNX Runtime has it).
     download: whether a model that is not on this machine may be fetched from its hub. Raises RagkitError
     for another name, for a model that cannot be loaded, and for a provider that is not there.
 
