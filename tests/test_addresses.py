@@ -1,9 +1,7 @@
 """The user and the password of an address are shown nowhere."""
 
 import re
-import shutil
 import ssl
-import subprocess
 
 import numpy as np
 import pytest
@@ -94,18 +92,6 @@ def test_a_server_behind_a_path(stub, end):
         assert all(request.status == 200 for request in proxied.requests("PUT", "/points"))
         with pytest.raises(RagkitError, match="404"):
             is_a_server(proxied.url)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A file with a certificate of this machine's own making, and its key."""
-    if not shutil.which("openssl"):
-        pytest.skip("there is no openssl to make a certificate with")
-    path = tmp_path_factory.mktemp("tls") / "own.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=qdrant.example"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path)]
-    subprocess.run(command, check=True, capture_output=True)
-    return path
 
 
 def test_a_certificate_of_ones_own_is_believed_where_ssl_cert_file_names_it(stub, certificate, monkeypatch):

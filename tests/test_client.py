@@ -15,6 +15,7 @@ from qdrant_client import models
 
 import ragkit
 from ragkit import Prefetch, RagkitError, ServerOptions, Storage, VectorSpec, open_index
+from ragkit.engines import _connection
 from ragkit.engines._connection import point_bytes, shortened
 from ragkit.engines._retries import Retries
 from ragkit.engines.index import Fusion
@@ -716,10 +717,12 @@ def test_a_server_that_never_answered_is_not_waited_for(naps):
     assert naps == []
 
 
-def test_an_address_without_a_port_is_tried_at_qdrants_and_at_the_schemes(naps):
-    with pytest.raises(RagkitError, match=r"answers at http://127.0.0.1:6333 \(.*, nor at http://127.0.0.1:80 \("):
+def test_an_address_without_a_port_is_tried_at_qdrants_and_at_the_schemes(naps, monkeypatch):
+    assert _connection._QDRANTS_PORT == 6333
+    monkeypatch.setattr(_connection, "_QDRANTS_PORT", 9)  # who runs these tests may have a Qdrant at 6333
+    with pytest.raises(RagkitError, match=r"answers at http://127.0.0.1:9 \(.*, nor at http://127.0.0.1:80 \("):
         open_index("http://127.0.0.1", SPECS)
-    with pytest.raises(RagkitError, match=r"https://127.0.0.1:6333/q \(.*, nor at https://127.0.0.1:443/q \("):
+    with pytest.raises(RagkitError, match=r"https://127.0.0.1:9/q \(.*, nor at https://127.0.0.1:443/q \("):
         open_index("https://127.0.0.1/q", SPECS)
     assert naps == []
 
@@ -740,8 +743,6 @@ def test_of_several_addresses_the_next_is_asked_when_one_is_gone(naps, vectors, 
 
 
 def test_a_key_over_http_to_elsewhere_is_told_once(monkeypatch):
-    from ragkit.engines import _connection
-
     monkeypatch.setattr(_connection, "_on_loopback", lambda _: False)
     with StubServer(api_key="secret") as stub:
         monkeypatch.setenv("QDRANT_API_KEY", "secret")

@@ -7,13 +7,12 @@ import os
 import time
 from random import Random
 
-import numpy as np
 import pytest
 
 import ragkit
 from ragkit import RagkitError
 from ragkit.engines.opening import open_index
-from tests.nodes import NAMES, Nodes, Upload, dataset, indexed
+from tests.nodes import NAMES, Nodes, Upload, assert_alike, dataset, indexed
 from tests.windows import found
 
 pytestmark = [
@@ -58,22 +57,6 @@ def seconds(node, expected):
     seconds = time.monotonic() - start
     forget(node.url)
     return seconds
-
-
-def assert_alike(answers, expected):
-    """The same scores in the same places, and the same documents but for ties at the cut.
-
-    Many short texts have the same words, so that the candidates of bm25 are cut among ties: no rerank of theirs counts.
-    """
-    tied = [place for place, first in enumerate(NAMES) if first == "bm25"]
-    for i, (hits, others) in enumerate(zip(answers, expected, strict=True)):
-        stage, rerank = divmod(i % len(NAMES) ** 2, len(NAMES))
-        if not others or (rerank and stage in tied):
-            assert bool(hits) == bool(others)
-            continue
-        np.testing.assert_allclose([score for _, score in hits], [score for _, score in others], atol=1e-4)
-        last = others[-1][1] + 1e-4
-        assert {d for d, score in hits if score > last} == {d for d, score in others if score > last}
 
 
 def assert_whole(url, expected):

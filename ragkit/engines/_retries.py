@@ -79,7 +79,10 @@ class Retries:
                     raise RagkitError(_elsewhere(request, response))
                 problem, why = f"{response.status_code}: {_message(response)}", str(response.status_code)
                 if _too_large(response):
-                    raise TooLarge(f"The Qdrant server refused {_name(request)} with {problem}.")
+                    raise TooLarge(
+                        f"The Qdrant server refused {_name(request)} with {problem}. Raise its limit, or that of the "
+                        "proxy before it (client_max_body_size of nginx)."
+                    )
                 if response.status_code not in PASSING:
                     raise RagkitError(
                         f"The Qdrant server refused {_name(request)} with {problem}.{_advice(request, response)}"

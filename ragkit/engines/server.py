@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections import Counter
 from copy import copy
+from itertools import accumulate, takewhile
 from time import monotonic, sleep
 
 import grpc
@@ -255,24 +256,36 @@ class ServerIndex(ClientIndex):
             ) from error
 
     def _send(self, points: list[int], batch: list[dict[str, Vector]], doc_ids: list[str]) -> None:
-        """Store a batch, in halves if it is too large for what takes it; later ones are as small from the start."""
-        try:
-            with understood(self._answering):
-                super()._upsert(points, batch, doc_ids)
-        except TooLarge as error:
-            size = sum(map(self._request_bytes, doc_ids, batch))
-            if len(points) == 1:
-                raise RagkitError(
-                    f"Document {doc_ids[0]!r} takes {size:,} bytes, which is too much for the server or a proxy before "
-                    f"it: {error} Raise its limit (client_max_body_size of nginx), or split the document."
-                ) from None
-            half = len(points) // 2
-            if "rate limiter" in str(error):
-                self.batch_documents = half
-            else:
-                self.batch_bytes = min(self.batch_bytes, size // 2)
-            self._send(points[:half], batch[:half], doc_ids[:half])
-            self._send(points[half:], batch[half:], doc_ids[half:])
+        """Store a batch, in parts if it is too large for what takes it; later ones are as small from the start."""
+        start, stop = 0, len(points)
+        while start < len(points):
+            part = slice(start, stop)
+            try:
+                with understood(self._answering):
+                    super()._upsert(points[part], batch[part], doc_ids[part])
+                start = stop
+            except TooLarge as error:
+                self._learn(error, batch[part], doc_ids[part])
+            stop = start + self._passing(batch[start:], doc_ids[start:])
+
+    def _learn(self, error: TooLarge, batch: list[dict[str, Vector]], doc_ids: list[str]) -> None:
+        """Remember that half of this may pass, from now on; raise RagkitError if it is a document alone."""
+        size = sum(map(self._request_bytes, doc_ids, batch))
+        if len(batch) == 1:
+            raise RagkitError(
+                f"Document {doc_ids[0]!r} takes {size:,} bytes, which is too much for the server or a proxy before "
+                f"it: {error} Or split the document."
+            ) from None
+        if "rate limiter" in str(error):
+            self.batch_documents = len(batch) // 2
+        else:
+            self.batch_bytes = min(self.batch_bytes, size // 2)
+
+    def _passing(self, batch: list[dict[str, Vector]], doc_ids: list[str]) -> int:
+        """Return how many of the first documents may pass in one request, by what was learned; at least one."""
+        sizes = accumulate(map(self._request_bytes, doc_ids, batch))
+        count = sum(1 for _ in takewhile(lambda size: size <= self.batch_bytes, sizes))
+        return max(1, min(count, self.batch_documents or count))
 
     def _page(self) -> int:
         """Return of how many documents ids are read, or deleted, in one request."""
