@@ -227,7 +227,7 @@ def _dataset(parser: argparse.ArgumentParser, searched: bool = True) -> None:
             "--where",
             type=_place,
             metavar="WHERE",
-            help="':memory:', a folder (Qdrant Edge) or a URL (default: QDRANT_URL, else Edge)",
+            help="':memory:', a folder or ':temporary:' (Qdrant Edge), a URL (default: QDRANT_URL, else ':temporary:')",
         )
         _json(parser)
 

@@ -219,8 +219,8 @@ def ingest(options: argparse.Namespace) -> int:
     from ragkit.engines.server_options import ServerOptions
 
     where = chosen_place(options.where)
-    if where == ":memory:":
-        raise RagkitError("':memory:' keeps nothing; name a folder or the URL of a server.")
+    if where in (":memory:", None):
+        raise RagkitError(f"{options.where!r} keeps nothing; name a folder or the URL of a server.")
     if options.recreate and not is_address(options.where):
         raise RagkitError(
             f"--recreate deletes a collection on a server, and {options.where} is a folder: delete it yourself, or "

@@ -146,6 +146,23 @@ def test_scale_repeats_documents_with_noise_and_says_nothing_of_quality(movies):
     assert len(documents) == 45 and cosines.min() > 0.85 and cosines.max() < 0.99
 
 
+@pytest.mark.parametrize(
+    "bench",
+    [
+        lambda movies: scale.bench_scale(movies, sizes=[20, 21], rounds=1),
+        lambda movies: index.bench_index(movies, rounds=2, variants=("colbert",)),
+        lambda movies: search.bench_search(movies, rounds=1),
+    ],
+    ids=["scale", "index", "search"],
+)
+def test_what_is_measured_on_edge_is_measured_there_wherever_qdrant_url_leads(bench, movies, movies_cache, monkeypatch):
+    monkeypatch.setattr(scale, "SYSTEMS", (("dense-small", 0), ("colbert-small", 0)))
+    monkeypatch.setattr(search, "SYSTEMS", (("colbert", 0), ("dense+colbert", 100)))
+    with StubServer() as stub:
+        monkeypatch.setenv("QDRANT_URL", stub.url)
+        assert bench(movies) and stub.seen == []
+
+
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.name)
 def test_a_rival_ranks_by_maxsim_or_close_to_it(rival, movies, colbert, movies_cache, tmp_path):
     if not find_spec(rival.module):

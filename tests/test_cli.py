@@ -298,6 +298,12 @@ def test_recreate_for_a_folder_is_refused(pets, tmp_path, capsys):
     assert "is a folder: delete it yourself" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("where", [":memory:", ":temporary:"])
+def test_an_ingest_into_a_place_that_is_not_kept_is_refused(where, pets, capsys):
+    assert main(["ingest", str(pets), "--where", where]) == 2
+    assert f"{where!r} keeps nothing; name a folder or the URL of a server" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

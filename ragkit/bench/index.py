@@ -13,6 +13,7 @@ from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.variants import load_encoders
 from ragkit.engines.ingest import build_index
+from ragkit.engines.opening import TEMPORARY
 from ragkit.evaluation.measures import per_query
 from ragkit.evaluation.retriever import Retriever
 from ragkit.evaluation.systems import System
@@ -58,10 +59,10 @@ def bench_index(dataset: Dataset, rounds: int = 3, variants: Sequence[str] = VAR
     with progress(2 * rounds + len(variants), "indexing", "index") as bar:
         for i in range(rounds):
             for name in ("colbert", _LOCAL)[:: 1 if i % 2 else -1]:
-                laps[name].append(_alone(dataset, "colbert", ":memory:" if name == _LOCAL else None, False))
+                laps[name].append(_alone(dataset, "colbert", ":memory:" if name == _LOCAL else TEMPORARY, False))
                 bar.update()
         for name in variants:
-            lap = _alone(dataset, name, None, True)
+            lap = _alone(dataset, name, TEMPORARY, True)
             laps[name] = [lap | own for own in laps[name]] if name in laps else [lap]
             bar.update()
     plain = laps["colbert"][0]
@@ -81,12 +82,12 @@ def bench_index(dataset: Dataset, rounds: int = 3, variants: Sequence[str] = VAR
     return rows
 
 
-def _alone(dataset: Dataset, name: str, where: str | None, searched: bool) -> dict:
+def _alone(dataset: Dataset, name: str, where: str, searched: bool) -> dict:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_index, dataset, name, where, searched).result()
 
 
-def _index(dataset: Dataset, name: str, where: str | None, searched: bool) -> dict:
+def _index(dataset: Dataset, name: str, where: str, searched: bool) -> dict:
     encoders = load_encoders([name])
     start, cpu = time.perf_counter(), time.process_time()
     encoder = encoders[name]

@@ -11,7 +11,7 @@ from ragkit.bench.search import searcher, title
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import AnyEncoder, load_encoders, vector_spec
-from ragkit.engines.opening import open_index
+from ragkit.engines.opening import temporary_index
 from ragkit.evaluation.systems import System
 from ragkit.vectors import Vector
 
@@ -33,8 +33,8 @@ def bench_scale(dataset: Dataset, sizes: Sequence[int] = SIZES, rounds: int = 20
     """Return for each size and system the milliseconds a query, the seconds to index, memory and disk.
 
     Above the collection's own size its documents are repeated under other ids, with noise added to every vector
-    (seeded), so that nothing but time, memory and disk can be read from those rows. All systems share one Edge
-    index, so seconds, memory and disk are of all their vectors. Raises RagkitError as open_index does.
+    (seeded), so that nothing but time, memory and disk can be read from those rows. All systems share one temporary
+    index of Edge, so seconds, memory and disk are of all their vectors. Raises RagkitError as open_index does.
     """
     names = list(dict.fromkeys(name for text, _ in SYSTEMS for name in System.parse(text).vectors))
     encoders = load_encoders(names)
@@ -46,7 +46,7 @@ def bench_scale(dataset: Dataset, sizes: Sequence[int] = SIZES, rounds: int = 20
     rows = []
     for size in sizes:
         start = time.perf_counter()
-        with open_index(None, specs) as index:
+        with temporary_index(specs, "scale") as index:
             index.stream([f"{i}" for i in range(size)], _documents(dataset.passages, encoders, size))
             seconds = time.perf_counter() - start
             contestants = {title(text, depth): searcher(index, text, depth, queries) for text, depth in SYSTEMS}

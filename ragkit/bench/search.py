@@ -12,6 +12,7 @@ from ragkit.encoders.variants import load_encoders
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.index import Index, Prefetch
 from ragkit.engines.ingest import build_index
+from ragkit.engines.opening import TEMPORARY
 from ragkit.evaluation.measures import per_query
 from ragkit.evaluation.systems import System
 from ragkit.vectors import Hits
@@ -53,7 +54,11 @@ def bench_search(dataset: Dataset, rounds: int = 20) -> list[dict]:
     numpy_product = _numpy(dataset, encoders["colbert"], vectors["colbert"])
     rows = []
     both = {name: encoders[name] for name in ("dense", "colbert")}
-    with build_index(dataset, encoders)[0] as edge, build_index(dataset, both, ":memory:")[0] as local:
+    with (
+        build_index(dataset, encoders, TEMPORARY)[0] as edge,
+        build_index(dataset, both, ":memory:")[0] as local,
+    ):
+        assert isinstance(edge, EdgeIndex)
         on_edge = {title(text, depth): searcher(edge, text, depth, vectors) for text, depth in SYSTEMS}
         in_local = {title(text, depth): searcher(local, text, depth, vectors) for text, depth in LOCAL}
         _same_scores(on_edge["colbert"], in_local["colbert"], numpy_product)
@@ -61,8 +66,7 @@ def bench_search(dataset: Dataset, rounds: int = 20) -> list[dict]:
         first: dict[str, Callable] = {f"{name}, local mode": run for name, run in in_local.items() if "→" not in name}
         first |= {"colbert, NumPy product": numpy_product}
         first |= {name: run for name, run in on_edge.items() if not name.startswith("dense")}
-        if isinstance(edge, EdgeIndex):
-            first[f"colbert, {_BATCH} queries at once"] = _batched(edge, vectors["colbert"])
+        first[f"colbert, {_BATCH} queries at once"] = _batched(edge, vectors["colbert"])
         rerank = {f"{name}, local mode": run for name, run in in_local.items() if "→" in name}
         rerank |= {name: run for name, run in on_edge.items() if name.startswith("dense")}
         for rivals in (first, rerank):

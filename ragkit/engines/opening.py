@@ -20,20 +20,25 @@ from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
 if TYPE_CHECKING:  # half a second to import, and Edge does without
     from ragkit.engines.inventory import MadeOf
 
+TEMPORARY = ":temporary:"  # a place: Qdrant Edge in a temporary folder, whatever QDRANT_URL says
+
 __all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Storage", "Vector", "VectorSpec", "open_index"]
 
 
 def chosen_place(where: str | Path | None) -> str | None:
     """Return where an index is to be: as given, else what `QDRANT_URL` says; None is a temporary folder.
 
-    `:memory:` may be written in any case, as the scheme of an address may. Raises RagkitError as addresses.checked does
-    for what is meant as an address, and for a file, or a folder that holds something else than an index.
+    So is TEMPORARY, with `QDRANT_URL` or without. `:memory:` may be written in any case, as the scheme of an address
+    may. Raises RagkitError as addresses.checked does for what is meant as an address, and for a file, or a folder that
+    holds something else than an index.
     """
     chosen = str(where) if where is not None else os.environ.get("QDRANT_URL", "").strip() or None
     if chosen and is_address(chosen):
         return checked(chosen)
     if chosen and chosen.lower() == ":memory:":
         return ":memory:"
+    if chosen == TEMPORARY:
+        return None
     if chosen is not None:
         usable(expanded(chosen))
     return chosen
@@ -51,8 +56,8 @@ def open_index(
     """Return an index in the engine that `where` names; empty if it did not exist.
 
     where: ":memory:" (qdrant-client's local mode), a URL (a Qdrant server, with `QDRANT_API_KEY`), a
-    folder (Qdrant Edge, kept), or None: `QDRANT_URL` if set, else Qdrant Edge in a temporary folder of the cache, from
-    which those of killed processes are swept first.
+    folder (Qdrant Edge, kept), ":temporary:" (Qdrant Edge in a temporary folder of the cache, from which those of
+    killed processes are swept first), or None: `QDRANT_URL` if set, else as ":temporary:".
     vectors: the spec of each named vector. name: the collection's name on a server. content: any text
     that stands for what is indexed; a kept index is opened again only for the same content, and on a
     server it and the vectors end the collection's name. options: for a server; by default what QDRANT_SHARDS and
