@@ -1,5 +1,7 @@
 """The playground: what it shows is what the systems find, by hand, by button and by slider."""
 
+from dataclasses import replace
+
 import pytest
 
 import ragkit
@@ -54,6 +56,15 @@ def test_the_first_state_is_a_table_of_the_datasets_first_query(panel, movies):
     lines = repr(panel).splitlines()
     assert lines[0] == f"movies: {movies.queries['text'].iloc[0]!r}"
     assert lines[1].split() == ["rank", "dense", "colbert", "dense→colbert"] and len(lines) == 8
+
+
+def test_a_dataset_without_queries_is_opened_with_one(movies, movies_cache):
+    unasked = replace(movies, queries=movies.queries.head(0), qrels=movies.qrels.head(0))
+    with pytest.raises(ragkit.RagkitError, match="movies has no queries to begin with; pass query="):
+        ragkit.playground(unasked, ["dense"], where=":memory:")
+    opened = ragkit.playground(unasked, ["dense"], QUERY, where=":memory:")
+    assert ids(opened.results["dense"]) == ids(by_hand(movies, "dense", QUERY))[:5]
+    opened.close()
 
 
 def test_a_result_is_explained_by_tokens_that_add_up_to_its_score(panel):

@@ -63,6 +63,8 @@ class Playground(AsWidget):
             raise RagkitError(
                 f"The playground shows systems of vectors, at least one; it was given {', '.join(systems) or 'none'}."
             )
+        if query is None and dataset.queries.empty:
+            raise RagkitError(f"{dataset.name} has no queries to begin with; pass query=, a text to search for.")
         self.query = query if query is not None else str(dataset.queries["text"].iloc[0])
         self.depth = whole_number("depth", depth)
         known = zip(dataset.documents["doc_id"], dataset.documents["title"], dataset.passages, strict=True)
