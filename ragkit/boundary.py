@@ -12,7 +12,7 @@ import types
 import typing
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
@@ -179,7 +179,18 @@ def _holds(value: Any, outer: type, inner: tuple) -> bool:
         return False  # a text is a sequence of texts, and a table one of columns: never what was meant
     if isinstance(value, Iterator):
         return outer is not Sequence
+    if _unordered(value) and issubclass(outer, Sequence):
+        return False  # its first item would hang on the seed of the hashes
     return isinstance(value, Iterable) and all(_fits(one, inner[0]) for one in value)
+
+
+def _unordered(value: Any) -> bool:
+    """Return whether a value's items come in no order; those of a dict come in its own.
+
+    >>> _unordered({"a", "b"}), _unordered({"a": 1}.keys())
+    (True, False)
+    """
+    return isinstance(value, Set) and not isinstance(value, KeysView | ItemsView)
 
 
 def _misfit(name: str, value: Any, kind: Any) -> str:
@@ -194,7 +205,9 @@ def _misfit(name: str, value: Any, kind: Any) -> str:
             if not _fits(one, inner[0]):
                 return _misfit(f"{name}[{i}]", one, inner[0])
     told = f"{name} is {given(value)} ({type(value).__name__}); expected {_in_words(kind)}"
-    return told + (": pass [text]" if isinstance(value, str) and _fits([value], kind) else "")
+    if isinstance(value, str) and _fits([value], kind):
+        return told + ": pass [text]"
+    return told + (": a set has no order, pass [...]" if _unordered(value) and _fits(list(value), kind) else "")
 
 
 def _in_words(kind: Any) -> str:

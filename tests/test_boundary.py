@@ -121,6 +121,12 @@ def test_faults_of_the_kit_broken_pipes_and_its_own_errors_pass_as_they_are(erro
         (lambda: ragkit.load_dataset("movies", docs=True), r"docs is True \(bool\); expected int \| Literal"),
         (lambda: ragkit.compare("movies"), r"dataset is 'movies' \(str\); expected Dataset"),
         (lambda: ragkit.load_encoders("dense"), r"names is 'dense' \(str\); expected Sequence\[str\]"),
+        (
+            lambda: ragkit.compare(ragkit.load_movies(), {"dense", "colbert"}),
+            r"systems is \{'.*'\} \(set\); expected Sequence\[str \| System\]: a set has no order, pass \[\.\.\.\]",
+        ),
+        (lambda: ragkit.load_encoders(frozenset({"dense"})), r"\(frozenset\); .* pass \[\.\.\.\]"),
+        (lambda: ragkit.load_encoders({"dense": 1}.keys() | {"colbert"}), r"\(set\); .* pass \[\.\.\.\]"),
         (lambda: ragkit.load_encoders([None]), r"names\[0\] is None \(NoneType\); expected str"),
         (lambda: ragkit.System.parse(None), r"text is None \(NoneType\); expected str"),
         (lambda: ragkit.load_dataset("movies", docs=10**5_000), "come whole"),
@@ -137,7 +143,7 @@ def test_arguments_of_the_kind_pass_whatever_they_are_made_of():
         return count
 
     assert take(Path("a"), ("a", "b"), np.int64(3), 1, {"a": 2}) == 3
-    assert take("a", np.array(["a"]), 3, np.float32(0.5), {}) == 3
+    assert take("a", np.array(["a"]), 3, np.float32(0.5), {}) == take("a", {"a": 1}.keys(), 3, 0, {}) == 3
     with pytest.raises(RagkitError, match="names is"):
         take("a", {"a": 1}, 3, 0.5, {})
 
