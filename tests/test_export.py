@@ -273,6 +273,12 @@ def masked(folder, **changes):
     (folder / "modules.json").write_text(json.dumps(modules), "utf8")
 
 
+def of_modules(folder, text):
+    """Have a folder be one of sentence-transformers' with this text as its list of modules."""
+    masked(folder)
+    (folder / "modules.json").write_text(text, "utf8")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -289,10 +295,15 @@ def masked(folder, **changes):
         (lambda f: say(f, query_expansion={"strategy": "min", "length": 32, "token": "[PADDED]"}), "is no token to do"),
         (lambda f: (f / "config_sentence_transformers.json").write_text("[]"), "holds list; expected an object"),
         (lambda f: (f / "config_sentence_transformers.json").write_text("{"), "is no JSON"),
+        (lambda f: of_modules(f, "[{"), "modules.json is no JSON"),
+        (lambda f: of_modules(f, '{"0": {}}'), "modules.json is no list of modules, each with the texts type and path"),
+        (lambda f: of_modules(f, '[{"type": "x.MultiVectorMask"}]'), "modules.json is no list of modules"),
+        (lambda f: of_modules(f, '[{"type": 1, "path": "mask"}]'), "modules.json is no list of modules"),
     ],
     ids=[
         *("no network", "damaged", "no tokenizer", "bad tokenizer", "bad configuration", "no length", "kept tokens"),
         *("queries' tokens", "marker", "dimensions", "mask", "list", "no json"),
+        *("bad modules", "no list of modules", "no path", "no type"),
     ],
 )
 def test_what_does_not_fit_together_is_named(spoil, message, folder):

@@ -155,11 +155,15 @@ def _told(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     return told, tuple(read)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _parsed(path: Path) -> Any:
     try:
-        found = json.loads(path.read_text("utf8"))
+        return json.loads(path.read_text("utf8"))
     except (OSError, ValueError) as error:
         raise RagkitError(f"{path} is no JSON ({plain(str(error), 200)}).") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found = _parsed(path)
     if not isinstance(found, dict):
         raise RagkitError(f"{path} holds {type(found).__name__}; expected an object of settings.")
     return found
@@ -187,7 +191,14 @@ def _limit(folder: Path, told: dict[str, Any], positions: int) -> int:
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
     path = folder / MODULES
-    return json.loads(path.read_text("utf8")) if path.is_file() else []
+    found = _parsed(path) if path.is_file() else []
+    if not isinstance(found, list) or not all(map(_is_module, found)):
+        raise RagkitError(f"{path} is no list of modules, each with the texts type and path; fetch or export it again.")
+    return found
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("type", "path"))
 
 
 def _projected(folder: Path) -> int | None:
