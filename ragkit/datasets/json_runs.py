@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def note_beside(name: str, result: Mapping[str, float]) -> str:
 
 def _read(path: str | Path) -> dict[str, Any]:
     try:
-        found = json.loads(read_text(path), object_pairs_hook=_once)
+        found = json.loads(read_text(path), object_pairs_hook=partial(_once, path))
     except RagkitError:
         raise
     except ValueError as error:
@@ -101,12 +102,12 @@ def _read(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(path: str | Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise RagkitError(f"The name {given(twice)} is there twice in one object; keep one of the two.")
+        raise RagkitError(f"{path}: the name {given(twice)} is there twice in one object; keep one of the two.")
     return found
 
 
