@@ -142,6 +142,7 @@ def test_of_several_splits_the_named_one_is_taken(tmp_path):
         ('{"q": {"a": "1"}}', "document 'a' for query 'q' has the score '1'; expected a number"),
         ('{"q": {"a": NaN}}', "has the score nan; expected a number"),
         ('{"q": {"a": true}}', "has the score True; expected a number"),
+        pytest.param(f'{{"q": {{"a": {10**400}}}}}', "has the score 1000+…; expected a number that a float", id="huge"),
         ('{"q": {"a": 1, "a": 2}}', "run.json: the name 'a' is there twice"),
         ('{"q": {"a": 1}, "q": {"b": 2}}', "run.json: the name 'q' is there twice"),
         ('{"q": {"\\ud800": 1}}', "half a character"),
@@ -163,6 +164,7 @@ def test_what_is_no_run_is_named(text, message, tmp_path):
         ('{"scores": {"test": [{}, {}]}}', "2 subsets of 'test'"),
         ('{"scores": {"test": [{"accuracy": 1}]}}', "says nothing of ndcg_at_10"),
         ('{"scores": {"test": [{"ndcg_at_10": 70.1}]}}', "ndcg_at_10 is 70.1; expected a number from 0 to 1"),
+        pytest.param(f'{{"scores": {{"test": [{{"ndcg_at_10": {10**400}}}]}}}}', "ndcg_at_10 is 1000+…;", id="huge"),
     ],
 )
 def test_what_is_no_result_of_mteb_is_named(text, message, tmp_path):

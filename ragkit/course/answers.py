@@ -27,9 +27,13 @@ def number(answer: Any, what: str) -> float:
     value = _scalar(answer)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise NotYet(f"Expected {what}, which is one number; got {_shown(answer)}.")
-    if not math.isfinite(value):
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        raise NotYet(f"Expected {what}, which is one number; got one that is too large.") from None
+    if not math.isfinite(found):
         raise NotYet(f"Expected {what}, which is one number; got {value}.")
-    return float(value)
+    return found
 
 
 def whole(answer: Any, what: str) -> int:
@@ -68,7 +72,7 @@ def items(answer: Any, what: str, count: int | None = None) -> list:
     [31, 30]
     """
     listed = isinstance(answer, Iterable) and not isinstance(answer, str | bytes | Mapping)
-    found = [_scalar(item) for item in answer] if listed and np.ndim(answer) < 2 else None
+    found = [_scalar(item) for item in answer] if listed and _flat(answer) else None
     if found is None or (count is not None and len(found) != count):
         raise NotYet(f"Expected {what}, as a list{f' of {count}' if count else ''}; got {_shown(answer)}.")
     return found
@@ -88,13 +92,23 @@ def table(answer: Any, what: str, keys: Iterable[str]) -> dict[str, float]:
     return {key: number(found[key], f"{what}, for {key}") for key in keys}
 
 
+def _flat(answer: Any) -> bool:
+    try:
+        return np.ndim(answer) < 2
+    except ValueError:  # lists of several lengths in a list
+        return False
+
+
 def _scalar(value: Any) -> Any:
     """Return a NumPy scalar, or an array of one number without dimensions, as Python's own."""
     return value.item() if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0 else value
 
 
 def _shown(answer: Any) -> str:
-    given = repr(answer)
-    short = given if len(given) <= 60 and "\n" not in given else "something"
+    try:
+        given = repr(answer)
+    except Exception:  # a number of thousands of digits, or a repr that fails
+        given = ""
+    short = given if 0 < len(given) <= 60 and "\n" not in given else "something"
     kind = type(answer).__name__
     return f"{short}, {'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"

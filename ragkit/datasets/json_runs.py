@@ -129,13 +129,16 @@ def _parts(path: str | Path, file: dict[str, Any]) -> Iterator[tuple[tuple[str, 
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _score(path: str | Path, query: str, document: str, score: Any) -> float:
     if not _is_number(score):
         raise RagkitError(
             f"{path}: document {given(document)} for query {given(query)} has the score {given(score)}; expected a "
-            "number."
+            "number that a float can hold."
         )
     return score
