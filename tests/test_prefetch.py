@@ -12,11 +12,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 
 import ragkit
 from ragkit.cli import main
+from ragkit.encoders import _fastembed
 from ragkit.encoders.embedding_cache import EmbeddingCache
 from ragkit.files import damaged, sha256
 from ragkit.paths import in_mirror
@@ -577,7 +579,9 @@ def test_a_models_files_come_along_and_are_found_without_a_network(tmp_path, mon
     (place / "snapshots" / "0123abcd" / "model.onnx").rename(place / "snapshots" / "0123abcd" / "vespa_colbert.onnx")
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text("0123abcd")
+    huggingface_hub.close_session()  # the next one is bounded, or it may hang
     assert fill_stick(stick, (), [name], platforms=(), say=lambda _: None) == []
+    assert huggingface_hub.get_session() in _fastembed._bound
     model = f"{(place / 'snapshots').relative_to(stick).as_posix()}/0123abcd/vespa_colbert.onnx"
     assert model in (stick / "SHA256SUMS").read_text("utf8")
 

@@ -116,6 +116,33 @@ def find_model(model: str) -> tuple[type, dict]:
     )
 
 
+def load_model(cls: type, model: str, advice: str, **options: Any) -> Any:
+    """Return a model of FastEmbed's; what is downloaded for it meets a deadline and a size.
+
+    cls: FastEmbed's class, options: as it takes them. Raises RagkitError, which ends with the advice, if that fails.
+    """
+    if not options.get("local_files_only") and model not in embedded.FOLDERS:
+        _fastembed.bound_hub()
+    try:
+        return cls(model, **options)
+    except RagkitError:
+        raise
+    except Exception as error:  # whatever FastEmbed, the hub's client and ONNX Runtime raise
+        raise RagkitError(f"The model {model} could not be loaded ({plain(str(error), 300)}). {advice}") from error
+
+
+def _advice(model: str) -> str:
+    """Return what to do where a model of documents cannot be loaded."""
+    if there := _fastembed.registered(model):
+        return f"It was registered from {there.folder}: are its files still there?"
+    if model in embedded.FOLDERS:
+        return f"It is part of the kit: restore its files with: {restoring('data/models')}"
+    return (
+        "It is not one of the embedded models, so it is downloaded from its hub on first use: connect once, or unset "
+        "RAGKIT_DENSE_MODEL and RAGKIT_COLBERT_MODEL to use the embedded ones."
+    )
+
+
 class Encoder(CachedEncoder):
     """A FastEmbed model, dense or late interaction, with a cache on disk.
 
@@ -156,25 +183,9 @@ class Encoder(CachedEncoder):
         if threads is None and cores() < (os.cpu_count() or 1):
             threads = cores()
         options = {"threads": threads, "providers": providers, "cuda": cuda}
-        if download and self.name not in embedded.FOLDERS:
-            _fastembed.bound_hub()
-        try:
-            self._model = cls(self.name, lazy_load=True, local_files_only=not download, **options)
-        except RagkitError:
-            raise
-        except Exception as error:
-            there = _fastembed.registered(self.name)
-            advice = (
-                f"It was registered from {there.folder}: are its files still there?"
-                if there
-                else f"It is part of the kit: restore its files with: {restoring('data/models')}"
-                if self.name in embedded.FOLDERS
-                else "It is not one of the embedded models, so it is downloaded from its hub on first use: connect "
-                "once, or unset RAGKIT_DENSE_MODEL and RAGKIT_COLBERT_MODEL to use the embedded ones."
-            )
-            raise RagkitError(
-                f"The model {self.name} could not be loaded ({plain(str(error), 300)}). {advice}"
-            ) from error
+        self._model = load_model(
+            cls, self.name, _advice(self.name), lazy_load=True, local_files_only=not download, **options
+        )
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from fastembed.rerank.cross_encoder import TextCrossEncoder
 
 from ragkit.boundary import public, whole_number
+from ragkit.encoders.encoder import load_model
 from ragkit.encoders.variants import AnyEncoder
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.errors import RagkitError
@@ -198,13 +199,8 @@ def cross_encoder(passages: Mapping[str, str]) -> Rescore:
     downloaded from its hub on first use. Raises RagkitError if it cannot be loaded.
     """
     name = os.environ.get("RAGKIT_CROSS_ENCODER_MODEL") or CROSS_ENCODER
-    try:
-        model = TextCrossEncoder(name)
-    except Exception as error:
-        raise RagkitError(
-            f"The cross-encoder {name} could not be loaded ({type(error).__name__}). No cross-encoder is embedded: "
-            "connect once to its hub, or leave it out."
-        ) from None
+    advice = "No cross-encoder is embedded: connect once to its hub, or leave it out."
+    model = load_model(TextCrossEncoder, name, advice)
 
     def rescore(query_id: str, text: str, hits: Hits) -> Hits:
         scores = model.rerank(text, [passages[doc_id] for doc_id, _ in hits])

@@ -13,7 +13,7 @@ from ragkit.datasets.catalogue import lookup
 from ragkit.datasets.dataset import load_dataset
 from ragkit.datasets.irds import PREFIX
 from ragkit.encoders.cached_encoder import CachedEncoder
-from ragkit.encoders.encoder import find_model
+from ragkit.encoders.encoder import find_model, load_model
 from ragkit.encoders.variants import load_encoders
 from ragkit.errors import RagkitError, amount, given
 from ragkit.files import SUMS, expanded, inside, read_sums, sha256, sweep_beside, whole, write_sums
@@ -188,12 +188,7 @@ def _model(folder: _Folder, model: str, say: Callable[[str], None]) -> None:
     cls, description = find_model(model)
     say(f"model {description['model']}: {description['size_in_GB']} GB unless it is there")
     place = folder.path / "models"
-    try:
-        cls(description["model"], cache_dir=str(place), lazy_load=True)
-    except Exception as error:  # whatever FastEmbed and the hub's client raise
-        raise RagkitError(
-            f"The model {model} could not be downloaded ({error}). Connect, and run this again."
-        ) from error
+    load_model(cls, description["model"], "Connect, and run this again.", cache_dir=str(place), lazy_load=True)
     # The hub's client keeps files once, and links to them where the disk can hold links.
     files = [file for file in place.rglob("*") if file.is_file() and not file.is_symlink()]
     folder.vouch([file for file in files if file.relative_to(folder.path).as_posix() not in folder.sums])

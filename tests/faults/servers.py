@@ -734,7 +734,10 @@ def _hubs() -> Iterator[Trial]:
     names = ["a captive portal with 200", "401 for ever", "503 for ever", "no answer, reset"]
     names = [name for name in every if name in {*names, "b'{}' with 200"}]
     for name in [*names, "silence", "a byte at a time", "JSON without an end", "400 with control characters"]:
-        yield Trial(f"a hub: {name}", functools.partial(_hub, every[name]), seconds=120)
+        yield Trial(f"a hub: {name}", functools.partial(_hub, every[name], LOADS["an encoder"]), seconds=120)
+    for what in ("a cross-encoder", "a folder"):
+        trial = functools.partial(_hub, every["a byte at a time"], LOADS[what])
+        yield Trial(f"a hub, for {what}: a byte at a time", trial, seconds=120)
 
 
 _LOAD = """
@@ -743,14 +746,22 @@ time.sleep = lambda seconds: None  # FastEmbed waits 39 s between its tries
 from loguru import logger
 logger.disable("fastembed")
 import ragkit
+from pathlib import Path
+from ragkit.evaluation.retriever import cross_encoder
+from ragkit.workshop.stick import fill_stick
 try:
-    ragkit.Encoder("BAAI/bge-small-en-v1.5")
+    LOAD
 except ragkit.RagkitError as error:
     print("RagkitError:" + str(error))
 """
+LOADS = {
+    "an encoder": 'ragkit.Encoder("BAAI/bge-small-en-v1.5")',
+    "a cross-encoder": "cross_encoder({})",
+    "a folder": 'fill_stick(Path("stick"), [], ["BAAI/bge-small-en-v1.5"], [])',
+}
 
 
-def _hub(write: Write, room: Room) -> str:
+def _hub(write: Write, load: str, room: Room) -> str:
     with Files({"*": write}) as hub:
         own = {
             "HF_ENDPOINT": hub.url,
@@ -760,7 +771,12 @@ def _hub(write: Write, room: Room) -> str:
         environment = os.environ | own | {"RAGKIT_CACHE": str(room.scratch), "HF_TOKEN": KEY}
         environment |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_DISABLE_XET": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", _LOAD], capture_output=True, text=True, env=environment, timeout=110
+            [sys.executable, "-c", _LOAD.replace("LOAD", load)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=110,
+            cwd=room.scratch,
         )
         assert hub.seen, "not asked"
     assert KEY not in done.stdout + done.stderr, "a secret"
