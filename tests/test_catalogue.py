@@ -97,6 +97,8 @@ Qrel = namedtuple("Qrel", "query_id doc_id relevance iteration")
 class Source:
     def __init__(self, documents, has_qrels=True):
         self.documents, self.has_qrels = documents, lambda: has_qrels
+        self.queries = [Query("1", "a question"), Query("2", "nobody judged")]
+        self.qrels = [Qrel("1", "d3", 2, "0"), Qrel("1", "gone", 1, "0")]
         self.has_docs = self.has_queries = lambda: True
 
     def dataset_id(self):
@@ -109,10 +111,10 @@ class Source:
         return iter(self.documents)
 
     def queries_iter(self):
-        return iter([Query("1", "a question"), Query("2", "nobody judged")])
+        return iter(self.queries)
 
     def qrels_iter(self):
-        return iter([Qrel("1", "d3", 2, "0"), Qrel("1", "gone", 1, "0")])
+        return iter(self.qrels)
 
 
 @pytest.fixture()
@@ -144,6 +146,39 @@ def test_a_subset_of_ir_datasets_is_the_judged_documents_and_the_smallest_hashes
     others = sorted(set(range(20)) - {3}, key=lambda i: hashlib.sha256(f"d{i}".encode()).hexdigest())[:5]
     assert dataset.documents["doc_id"].tolist() == [f"d{i}" for i in sorted([3, *others])]  # in the source's order
     assert "a subset of 6 documents" in dataset.notes[-1]
+
+
+def test_queries_of_ir_datasets_that_nothing_can_answer_may_be_left_out(library):
+    library["tiny/test"].qrels.append(Qrel("2", "gone", 1, "0"))
+    dataset = ragkit.load_dataset("irds:tiny/test", unanswerable="leave out")
+    assert dataset.queries["query_id"].tolist() == ["1"] and len(dataset.notes) == 2
+    assert dataset.notes[1] == "1 queries, of which no relevant document is there, are left out, as asked"
+
+
+def test_empty_documents_of_ir_datasets_are_counted(library):
+    library["tiny/test"].documents[7] = Doc("d7", "", " ")
+    assert ragkit.load_dataset("irds:tiny/test").notes[-1].startswith("1 documents are empty")
+
+
+@pytest.mark.parametrize(
+    ("part", "row", "message"),
+    [
+        ("queries", Query("1", " "), "irds:tiny/test, queries: the query '1' is empty, but judged"),
+        ("qrels", Qrel("1", "d3", 0, "0"), "irds:tiny/test, qrels, row 2: '1' and 'd3' are judged twice, differently"),
+        ("documents", Doc("d0", "", "text 0"), "irds:tiny/test, documents, row 2: the doc_id 'd0' is there twice"),
+    ],
+)
+def test_what_a_file_may_not_hold_ir_datasets_may_not_either(part, row, message, library):
+    rows = getattr(library["tiny/test"], part)
+    rows[0 if part == "queries" else 1] = row
+    with pytest.raises(ragkit.RagkitError, match=message):
+        ragkit.load_dataset("irds:tiny/test")
+
+
+def test_a_collection_of_ir_datasets_without_a_judged_query_is_refused(library):
+    library["tiny/test"].queries = [Query("2", "nobody judged")]
+    with pytest.raises(ragkit.RagkitError, match="irds:tiny/test: no query has a judgment, so there is nothing to"):
+        ragkit.load_dataset("irds:tiny/test")
 
 
 @pytest.mark.parametrize(

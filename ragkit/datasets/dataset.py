@@ -203,17 +203,20 @@ def load_irds(name: str, docs: int | Literal["all"] | None = None, unanswerable:
 
     docs: as load_beir takes it; the documents stream by, so that a subset of a large collection needs little memory.
     unanswerable: as load_beir takes it. The name says which judgments they are. Raises RagkitError as irds.read does,
-    and if no query has a judgment.
+    if no query has a judgment, and for rows that Dataset.from_frames refuses.
 
     Source: MacAvaney et al., Simplified data wrangling with ir_datasets (SIGIR 2021).
     """
     documents, queries, qrels, count = irds.read(name, docs)
-    queries, qrels, notes = fitting.fit(documents, queries, qrels, f"{irds.PREFIX}{name}", unanswerable)
+    source = f"{irds.PREFIX}{name}"
+    notes: list[str] = []
+    if not queries.empty:
+        documents, queries, qrels, notes = _of_frames(documents, queries, qrels, f"{source}, ", unanswerable)
     if queries.empty:
-        raise RagkitError(f"{irds.PREFIX}{name}: no query has a judgment, so there is nothing to evaluate.")
+        raise RagkitError(f"{source}: no query has a judgment, so there is nothing to evaluate.")
     if len(documents) < count:
         notes.append(f"a subset of {len(documents):,} documents: scores are higher than on the whole collection")
-    return Dataset(f"irds-{name.replace('/', '-')}", documents, queries, qrels, notes=tuple(notes))
+    return Dataset(f"irds-{name.replace('/', '-')}", documents, queries, qrels, notes=(*notes, *_empty(documents)))
 
 
 @public("The dataset cannot be loaded")
@@ -277,26 +280,31 @@ def _first(frame: pd.DataFrame, id_name: str, *texts: str) -> str:
 
 
 def _of_frames(
-    documents: pd.DataFrame, queries: pd.DataFrame, qrels: pd.DataFrame
+    documents: pd.DataFrame,
+    queries: pd.DataFrame,
+    qrels: pd.DataFrame,
+    source: str = "",
+    unanswerable: Unanswerable = "zero",
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
     """Return documents, queries and qrels as Dataset has them, and notes on what was left out.
 
     documents: doc_id, text and perhaps title and document (what it is a passage of); queries: query_id, text and
-    perhaps kind; qrels: query_id, doc_id, relevance. Raises RagkitError, naming the row, for what is refused in a
-    file, and for a value that is missing; for a judged query that is empty, and for judgments none of which is of these
-    queries and documents (see fit).
+    perhaps kind; qrels: query_id, doc_id, relevance. source: what the names of the frames begin with in an error;
+    unanswerable: see fit. Raises RagkitError, naming the row, for what is refused in a file, and for a value that is
+    missing; for a judged query that is empty, and for judgments none of which is of these queries and documents (see
+    fit).
     """
-    given = _as_in_a_file(_complete(documents, "documents", ["doc_id", "text"], ["title", "document"]))
-    asked = _as_in_a_file(_complete(queries, "queries", ["query_id", "text"], ["kind"]))
+    given = _as_in_a_file(_complete(documents, f"{source}documents", ["doc_id", "text"], ["title", "document"]))
+    asked = _as_in_a_file(_complete(queries, f"{source}queries", ["query_id", "text"], ["kind"]))
     questions = readers.texts_of(asked, "query_id")[["query_id", "text", "kind"]]
-    judged = judgments_of(_complete(qrels, "qrels", ["query_id", "doc_id", "relevance"]))
+    judged = judgments_of(_complete(qrels, f"{source}qrels", ["query_id", "doc_id", "relevance"]))
     texts, cut = passages.settle(readers.documents_of(readers.texts_of(given, "doc_id")), judged)
-    evaluated, judged, notes = fit(passages.whole(texts), questions, judged, "qrels")
+    left = (~questions["query_id"].isin(set(judged["query_id"]))).sum()
+    evaluated, judged, notes = fit(passages.whole(texts), questions, judged, f"{source}qrels", unanswerable)
     notes = cut + notes
     blank = evaluated.loc[evaluated["text"].str.strip() == "", "query_id"]
     if not blank.empty:
-        raise RagkitError(f"queries: the query {blank.iloc[0]!r} is empty, but judged; give it its text.")
-    left = len(questions) - len(evaluated)
+        raise RagkitError(f"{source}queries: the query {blank.iloc[0]!r} is empty, but judged; give it its text.")
     notes += [f"{left:,} queries have no judgment and were left out"] * bool(left)
     return texts, evaluated, judged, notes
 
