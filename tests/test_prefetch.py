@@ -231,8 +231,6 @@ def test_interrupted_it_continues_where_it_stopped(fill, monkeypatch):
     monkeypatch.setattr(wheels, "_download", stopped)
     with pytest.raises(KeyboardInterrupt):
         fill()
-    (fill.stick / "wheels" / ".partial").mkdir()
-    (fill.stick / "wheels" / ".partial" / "half.whl").write_bytes(b"PK")
     assert asked == ["apple==1.0"] and damaged(fill.stick) == []
 
     monkeypatch.setattr(wheels, "_download", lambda w, t, f: asked.extend(w) or download(w, t, f))
@@ -240,6 +238,25 @@ def test_interrupted_it_continues_where_it_stopped(fill, monkeypatch):
     assert asked == ["apple==1.0", "pear==1.0", "plum==1.0"]
     assert len(contents(fill.stick / "wheels")) == 3
     assert fill() == [] and len(asked) == 3  # a third call fetches nothing
+
+
+@pytest.mark.slow
+def test_a_folder_that_two_fill_at_once_gets_the_wheels_of_both(fill, index, tmp_path, monkeypatch):
+    folder, this = tmp_path / "wheels", Target.parse("this")
+    apple, pear = ({name: digests} for name, digests in list(pins(index, this).items())[:2])
+    run, seen = subprocess.run, []
+
+    def another_meanwhile(*arguments, **options):
+        done = run(*arguments, **options)
+        if not seen:  # the first has its wheel, and has not yet moved it
+            seen.append(done)
+            seen.extend(wheels.fetch(pear, this, folder))
+        return done
+
+    monkeypatch.setattr(subprocess, "run", another_meanwhile)
+    fetched = [file.name for files, _ in (*wheels.fetch(apple, this, folder), *seen[1:]) for file in files]
+    assert fetched == ["apple-1.0-py3-none-any.whl", "pear-1.0-py3-none-any.whl"]
+    assert sorted(contents(folder)) == fetched and not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.slow

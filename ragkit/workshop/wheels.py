@@ -4,10 +4,8 @@ import importlib.util
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from ragkit.errors import RagkitError
-from ragkit.files import saying
+from ragkit.files import beside, saying
 
 # Pins that one call of pip fetches: what an interruption can lose.
 _BATCH = 12
@@ -199,11 +197,9 @@ def fetch(wanted: Pins, target: Target, folder: Path) -> Iterator[tuple[list[Pat
 
 
 def _download(wanted: Pins, target: Target, folder: Path) -> tuple[list[Path], str]:
-    """Have pip fetch wheels beside the folder's and move them there; return them, and why there are none."""
-    partial = folder / ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as room:
-        asked = Path(room) / "requirements.txt"
+    """Have pip fetch wheels beside the folder and move them into it; return them, and why there are none."""
+    with beside(folder) as room:
+        asked, partial = room / "requirements.txt", room / "wheels"
         lines = [" ".join([pin, *(f"--hash=sha256:{one}" for one in sorted(known))]) for pin, known in wanted.items()]
         asked.write_text("\n".join(lines), "utf8", newline="\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -211,11 +207,10 @@ def _download(wanted: Pins, target: Target, folder: Path) -> tuple[list[Path], s
         command += ["--ignore-requires-python"]  # the lock's markers say it; to pip 3.11 is 3.11.0
         command += ["--python-version={}.{}".format(*target.python), *(f"--platform={p}" for p in target.platforms)]
         done = subprocess.run([*command, "-r", asked, "--dest", partial], capture_output=True, text=True)
-    files = []
-    for file in sorted(partial.glob("*.whl")) if done.returncode == 0 else []:
-        os.replace(file, folder / file.name)
-        files.append(folder / file.name)
-    shutil.rmtree(partial, ignore_errors=True)
+        files = []
+        for file in sorted(partial.glob("*.whl")) if done.returncode == 0 else []:
+            os.replace(file, folder / file.name)
+            files.append(folder / file.name)
     return files, _why(done.stderr)
 
 
