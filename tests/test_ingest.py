@@ -638,8 +638,13 @@ def test_a_plan_needs_no_less_than_what_edge_takes_for_one_document(names, place
 
 
 def test_a_plan_says_megabytes_and_gigabytes_where_it_means_them():
-    said = str(Plan(1, 1, "d", 0, 0, 3_140_000, 0, 2_500_000_000, None))
-    assert "(0.0 MB more in the cache); about 3.1 MB in the server, 2.5 GB of memory to search" in said
+    said = str(Plan(1, 1, "d", 0, 0, 3_140_000, 0, 2_500_000_000, None, remote=True))
+    assert "(0.0 MB more in the cache); about 3.1 MB in the server, 2.5 GB of its memory to search" in said
+
+
+@pytest.mark.parametrize(("where", "place"), [(":memory:", "memory"), ("kept", "kept")])
+def test_a_plan_says_where_the_index_will_be(where, place, movies):
+    assert f" in {place}, " in str(plan(movies, load_encoders(["dense"]), where))
 
 
 def test_the_cache_and_the_index_share_a_disk(tmp_path, own_cache, monkeypatch, windows):

@@ -44,7 +44,7 @@ class Plan:
     floats: the largest multivector's numbers, of the document `largest`; to_encode: texts that a model must read;
     cache_bytes: what the cache will grow by; index_bytes: what the engine keeps, small copies included;
     disk_bytes: what must be free where `folder` is, beside what is there; memory_bytes: what must stay in memory to
-    search, the server's where the index is `remote`.
+    search, the server's where the index is `remote`. Where it is not and there is no folder, all is in memory.
     """
 
     documents: int
@@ -59,7 +59,7 @@ class Plan:
     remote: bool = False
 
     def __str__(self) -> str:
-        place = "the server" if self.folder is None else str(self.folder)
+        place = "the server" if self.remote else "memory" if self.folder is None else str(self.folder)
         whose = "its memory" if self.remote else "memory"
         return (
             f"{self.documents:,} documents, {self.to_encode:,} to encode ({amount(self.cache_bytes)} more in the "
