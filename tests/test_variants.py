@@ -9,7 +9,7 @@ from fastembed.postprocess import Muvera
 from ragkit import RagkitError, Storage, VectorSpec, load_encoder, load_encoders
 from ragkit.encoders.muvera import MuveraEncoder
 from ragkit.encoders.token_pooling import TokenPooledEncoder
-from ragkit.encoders.variants import BASES, Variant, vector_spec
+from ragkit.encoders.variants import BASES, WORDS, Variant, vector_spec
 from ragkit.vectors import DATATYPES, QUANTIZATIONS
 
 VECTORS = [base for base in BASES if base != "bm25"]
@@ -101,6 +101,18 @@ def test_other_names_are_refused_with_the_reason(name, reason):
         Variant.parse(name)
     with pytest.raises(RagkitError):
         load_encoders(["dense", name])
+
+
+@pytest.mark.parametrize("word", [*(f"pool{i}" for i in range(2, 10)), *DATATYPES, *QUANTIZATIONS, "modifier"])
+def test_whoever_writes_a_word_that_is_none_is_told_all_that_there_are(word):
+    with pytest.raises(RagkitError, match=f" is none of .*\\b{word}\\b"):
+        Variant.parse("colbert-none")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_word_that_is_told_is_one(word):
+    base = {"hnsw": "dense", "modifier": "bm25", "raw": "dense-int8"}.get(word, "colbert")
+    assert Variant.parse(f"{base}-{word}") != Variant.parse(base) or word == "float32"
 
 
 def test_a_model_that_several_names_need_is_loaded_once():

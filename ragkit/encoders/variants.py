@@ -16,6 +16,8 @@ AnyEncoder = CachedEncoder | Bm25Encoder
 BASES = ("dense", "colbert", "tokens", "muvera", "bm25")
 _MULTIVECTORS = ("colbert", "tokens")
 _POOLS = tuple(f"pool{factor}" for factor in range(2, 10))
+# All that may stand after a base.
+WORDS = (*_POOLS, *DATATYPES, *QUANTIZATIONS, "raw", "hnsw", "disk", "small", "modifier")
 _READ_BY = {"muvera": "colbert"}  # vectors made from another model's rows
 # What "small" stands for: docs/scale.md has the choice, and both collections that it was measured on.
 _SMALL_POOL, _SMALL_DATATYPE = 4, "turbo4"
@@ -98,8 +100,7 @@ class Variant:
         elif word == "disk":
             storage = replace(storage, on_disk=True)
         else:
-            known = ["pool2", "pool3", "pool4", *DATATYPES, *QUANTIZATIONS, "raw", "hnsw", "disk", "small"]
-            raise RagkitError(f"{name!r} is no name of vectors: {word!r} is none of {', '.join(known)}.")
+            raise RagkitError(f"{name!r} is no name of vectors: {word!r} is none of {', '.join(WORDS)}.")
         return replace(self, storage=storage)
 
 
