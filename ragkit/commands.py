@@ -352,17 +352,15 @@ def bench(options: argparse.Namespace) -> int:
     from ragkit.datasets.dataset import load_dataset
     from ragkit.display.tables import table
 
-    bench = getattr(import_module(f"ragkit.bench.{options.what}"), f"bench_{options.what}")
     _refuse_folders(options.json)
-    dataset = load_dataset(options.dataset, options.docs, options.split)
-    settings = {"rounds": options.rounds} if options.rounds else {}
     if options.rounds and options.what in ("peers", "proof"):
         raise RagkitError(f"--rounds is for the other benches; bench {options.what} takes every query once.")
-    if options.sizes:
-        if options.what != "scale":
-            raise RagkitError("--sizes is for bench scale; elsewhere --docs says how many documents.")
-        settings["sizes"] = options.sizes
-    rows = bench(dataset, **settings)
+    if options.sizes and options.what != "scale":
+        raise RagkitError("--sizes is for bench scale; elsewhere --docs says how many documents.")
+    bench = getattr(import_module(f"ragkit.bench.{options.what}"), f"bench_{options.what}")
+    dataset = load_dataset(options.dataset, options.docs, options.split)
+    asked = {"rounds": options.rounds, "sizes": options.sizes}
+    rows = bench(dataset, **{name: value for name, value in asked.items() if value})
     on = machine()
     for row in rows:
         if "engine" in row:  # the same in all
