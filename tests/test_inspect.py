@@ -1,5 +1,6 @@
 """inspect: each fault is found in a dataset that was made to have it, and in none that has it not."""
 
+import hashlib
 import json
 import random
 from dataclasses import replace
@@ -32,6 +33,7 @@ from ragkit.display.verdicts import inspection_in_full, inspection_in_short
 from ragkit.encoders import embedded
 from ragkit.encoders.encoder import ModelReader
 from ragkit.encoders.variants import load_readers
+from ragkit.evaluation import inspecting
 from ragkit.evaluation.agreement import agreement
 from ragkit.evaluation.inspecting import SPREADS, corrected, estimated, judgments
 from ragkit.evaluation.retriever import Retriever
@@ -362,6 +364,34 @@ def test_a_query_that_is_a_document_is_no_sign_of_wrong_judgments():
     qrels = [(f"q{i}", f"d{i ^ 1}", 1) for i in range(len(texts))]  # the counterargument is the answer
     check = judgments(made(texts, texts, qrels))
     assert not check.found
+
+
+def hashed(doc_id):
+    return hashlib.sha256(doc_id.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(("relevant", "kept"), [(2, 2), (20, 4)])
+def test_no_more_documents_are_searched_than_the_caps_say_however_many_are_relevant(relevant, kept, monkeypatch):
+    monkeypatch.setattr(inspecting, "_SEARCHED", 12)
+    monkeypatch.setattr(inspecting, "_ENCODED", 8)
+    run, looked = inspecting._run, {}
+
+    def noted(dataset, vectors):
+        looked[vectors] = set(dataset.document_ids)
+        return run(dataset, vectors)
+
+    monkeypatch.setattr(inspecting, "_run", noted)
+    sets = {f"q{i}": [f"d{20 * i + j}" for j in range(relevant)] for i in range(3)}
+    qrels = [(query_id, doc_id, 1) for query_id, of in sets.items() for doc_id in of]
+    judgments(made([f"film {i}" for i in range(60)], ["film one", "film two", "film three"], qrels))
+    assert {vectors: len(ids) for vectors, ids in looked.items()} == {"bm25": 12, "dense": 8}
+    assert looked["dense"] < looked["bm25"]
+    for of in sets.values():  # no query takes another's room, and those with the smallest hashes are taken
+        ordered = sorted(of, key=hashed)
+        assert set(ordered[:kept]) <= looked["bm25"] and ordered[0] in looked["dense"]
+    if relevant == kept:  # there is room for all of them, and for others
+        rest = sorted({f"d{i}" for i in range(60)} - {doc_id for _, doc_id, _ in qrels}, key=hashed)
+        assert looked["bm25"] == {doc_id for _, doc_id, _ in qrels} | set(rest[:6])
 
 
 def test_queries_that_share_no_word_with_any_document_are_inspected():

@@ -242,13 +242,13 @@ def load_dataset(
     return load_movies()
 
 
-def smallest_hashes(ids: Iterable[str], count: int) -> set[str]:
-    """Return the `count` ids with the smallest SHA-256 (hex, of the id as UTF-8).
+def smallest_hashes(ids: Iterable[str], count: int | None = None) -> list[str]:
+    """Return the `count` ids with the smallest SHA-256 (hex, of the id as UTF-8), all if None, the smallest first.
 
-    >>> sorted(smallest_hashes(["1", "2", "3"], 2))
-    ['1', '3']
+    >>> smallest_hashes(["1", "2", "3"], 2)
+    ['3', '1']
     """
-    return set(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:count])
+    return sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:count]
 
 
 def _subset(documents: pd.DataFrame, judged: set[str], docs: int) -> pd.DataFrame:
@@ -256,7 +256,7 @@ def _subset(documents: pd.DataFrame, judged: set[str], docs: int) -> pd.DataFram
         raise RagkitError(f"{len(judged)} documents are judged, so a subset has at least as many; got {docs}.")
     ids = documents["document" if "document" in documents else "doc_id"]
     others = (i for i in dict.fromkeys(ids) if i not in judged)
-    keep = judged | smallest_hashes(others, docs - len(judged))
+    keep = judged.union(smallest_hashes(others, docs - len(judged)))
     return documents[ids.isin(keep)].reset_index(drop=True)
 
 

@@ -353,7 +353,7 @@ def _sample(doc_ids: Sequence[str], count: int) -> list[int]:
     """Return the places of `count` documents, those with the smallest SHA-256 of their ids, or of all."""
     if len(doc_ids) <= count:
         return list(range(len(doc_ids)))
-    chosen = smallest_hashes(doc_ids, count)
+    chosen = set(smallest_hashes(doc_ids, count))
     return [i for i, doc_id in enumerate(doc_ids) if doc_id in chosen]
 
 

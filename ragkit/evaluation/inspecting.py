@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice, zip_longest
 
 import pandas as pd
 
@@ -51,8 +52,9 @@ def inspect(dataset: Dataset, vectors: Sequence[str] = VECTORS, comparisons: int
     Looked at are: whether the models behind `vectors` know the texts' language and writing, and what they cut off;
     texts under several ids, queries that are documents, empty documents, ids that differ only in form; whether the
     judgments belong to the documents and queries they name; and how large a difference the queries could show.
-    Texts are read by the models' tokenizers. 100 queries are searched by bm25 and, only where that finds few relevant
-    documents, by dense in 1,000 documents. comparisons: how many systems will be compared with a baseline. Raises
+    Texts are read by the models' tokenizers. At most 100 queries are searched by bm25 in at most 20,000 documents and,
+    only where that finds few relevant documents, by dense in 1,000; those that are judged relevant come first, as many
+    of each query as there is room for. comparisons: how many systems will be compared with a baseline. Raises
     RagkitError for a name of vectors that is none.
 
     >>> from ragkit.datasets import load_movies
@@ -92,29 +94,35 @@ def judgments(dataset: Dataset) -> Check:
             "no document that is here is judged relevant" if len(dataset.qrels) else "nothing is judged yet",
         )
     asked = asked.iloc[:: -(-len(asked) // _QUERIES)].reset_index(drop=True)
-    near = set(relevant.loc[relevant["query_id"].isin(set(asked["query_id"])), "doc_id"])
+    sets = relevant.groupby("query_id")["doc_id"].agg(set).to_dict()
+    near = [smallest_hashes(sets[query_id]) for query_id in asked["query_id"]]
     searched = _part(replace(dataset, queries=asked), near, _SEARCHED)
     sparse = _run(searched, "bm25")
     depth = first(len(set(searched.document_ids)))
     found = {q: of["doc_id"].tolist()[:depth] for q, of in sparse.groupby("query_id")}
-    sets = relevant.groupby("query_id")["doc_id"].agg(set).to_dict()
     share = success([q for q in asked["query_id"]], {"bm25": {q: found.get(q, []) for q in asked["query_id"]}}, sets)
     if share >= _SOUND:
         what = f"bm25 has a relevant document {_among(depth)} for {percent(share)} of {len(asked)} queries"
         return Check("judgments", what)
-    seen = set(sparse.loc[sparse["rank"] <= DEPTH, "doc_id"])
-    encoded = _part(searched, near | seen, _ENCODED)
+    seen = sparse[sparse["rank"] <= DEPTH].groupby("query_id")["doc_id"].agg(list)
+    encoded = _part(searched, [*near, *seen], _ENCODED)
     runs = {"bm25": sparse, "dense": _run(encoded, "dense")}
     order = list(dict.fromkeys(dataset.document_ids))
     return _check(agreement(runs, relevant, order, dataset.queries["query_id"].tolist()), dataset)
 
 
-def _part(dataset: Dataset, needed: set[str], count: int) -> Dataset:
-    """Return the dataset with `count` documents, the needed ones among them, or as it is if it has no more."""
+def _part(dataset: Dataset, needed: Sequence[Sequence[str]], count: int) -> Dataset:
+    """Return the dataset with `count` documents, or as it is if it has no more.
+
+    needed: lists of documents, of which as many are kept as there is room for: of each list the first, then the second,
+    and so on. What is not kept is not found, whatever judgments say of it.
+    """
     ids = dict.fromkeys(dataset.document_ids)
     if len(ids) <= count:
         return dataset
-    kept = needed | smallest_hashes((i for i in ids if i not in needed), max(0, count - len(needed)))
+    turns = (doc_id for turn in zip_longest(*needed) for doc_id in turn if doc_id in ids)
+    kept = set(islice(dict.fromkeys(turns), count))
+    kept.update(smallest_hashes((i for i in ids if i not in kept), count - len(kept)))
     rows = [doc_id in kept for doc_id in dataset.document_ids]
     return replace(dataset, documents=dataset.documents[rows].reset_index(drop=True))
 
