@@ -40,14 +40,13 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _to_search(options: argparse.Namespace):
-    """Return the dataset; a whole folder is searched before anything in it is judged, too."""
+    """Return the dataset; a folder is searched before anything in it is judged, too, and whole unless told."""
     from ragkit.datasets import readers
-    from ragkit.datasets.dataset import load_dataset
-    from ragkit.datasets.importing import load_unjudged
+    from ragkit.datasets.importing import load_judged_or_not, load_unjudged
 
     if options.docs is None and readers.find(options.dataset, "corpus"):
         return load_unjudged(options.dataset)
-    return load_dataset(options.dataset, options.docs, options.split)
+    return load_judged_or_not(options.dataset, options.docs, options.split)
 
 
 def search(options: argparse.Namespace) -> int:
@@ -78,17 +77,12 @@ def search(options: argparse.Namespace) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     """Print what is found in a dataset before anything is compared, and write it as JSON if asked."""
-    from ragkit.datasets import readers
-    from ragkit.datasets.dataset import load_dataset
-    from ragkit.datasets.importing import load_unjudged
+    from ragkit.datasets.importing import load_judged_or_not
     from ragkit.display.verdicts import inspection_in_full
     from ragkit.evaluation.inspecting import inspect
 
     _refuse_folders(options.json)
-    if readers.find(options.dataset, "corpus") and not readers.splits(options.dataset):
-        dataset = load_unjudged(options.dataset)
-    else:
-        dataset = load_dataset(options.dataset, options.docs, options.split)
+    dataset = load_judged_or_not(options.dataset, options.docs, options.split)
     inspection = inspect(dataset, options.vectors.split(","))
     if options.json:
         _write_json(options, inspection.to_dict())

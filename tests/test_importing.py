@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -52,6 +53,49 @@ def test_what_is_written_is_a_beir_collection_that_lacks_only_queries_and_judgme
     judgments.write_qrels(folder)
     loaded = ragkit.load_beir(folder)
     assert loaded.passages == ["1, 2", "é"] and loaded.qrels.values.tolist() == [["q", "b", 1]]
+
+
+@pytest.fixture()
+def nine(tmp_path, csv_file):
+    """A folder of nine documents, of which none is judged."""
+    rows = "".join(f"d{i},text {i}\n" for i in range(9))
+    return ragkit.import_dataset(csv_file(f"id,t\n{rows}"), tmp_path / "nine", text="t", id="id")
+
+
+def test_a_subset_of_what_nobody_judged_is_by_the_same_rule_and_says_so(nine):
+    ids = [f"d{i}" for i in range(9)]
+    first = set(sorted(ids, key=lambda doc_id: hashlib.sha256(doc_id.encode()).hexdigest())[:4])
+    for load in (ragkit.load_unjudged, ragkit.load_judged_or_not):
+        dataset = load(nine, 4)
+        assert dataset.documents["doc_id"].tolist() == [doc_id for doc_id in ids if doc_id in first]
+        assert dataset.notes[0].startswith("a subset of 4 documents, by the smallest hashes of their ids")
+        for docs in (None, "all", 9, 20):
+            assert load(nine, docs) == load(nine) and load(nine, docs).notes == ()
+        with pytest.raises(ragkit.RagkitError, match="docs is 0; expected a whole number from 1"):
+            load(nine, 0)
+
+
+def test_what_is_judged_is_loaded_with_its_judgments(nine):
+    ragkit.write_queries(nine, {"q": "x"})
+    judgments = ragkit.Judgments(nine.parent / "mine.jsonl")
+    judgments.record("q", "d3", 1)
+    judgments.write_qrels(nine)
+    assert ragkit.load_judged_or_not(nine) == ragkit.load_beir(nine)
+    assert ragkit.load_judged_or_not("movies") == ragkit.load_movies()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "count"),
+    [
+        ("search", ["text", "--system=bm25", "--json=-"], lambda out: len(json.loads(out)["results"])),
+        ("inspect", ["--vectors=bm25", "--json=-"], lambda out: json.loads(out)["documents"]),
+        ("ingest", ["--vectors=bm25", "--where=kept"], lambda out: int(out.split(" documents in kept")[0].split()[-1])),
+    ],
+)
+def test_commands_take_a_part_of_what_nobody_judged(name, arguments, count, nine, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([name, str(nine), *arguments, "--docs=4"]) == 0
+    assert count(capsys.readouterr().out) == 4
 
 
 def test_an_imported_folder_is_compared_by_whatever_split_was_judged(tmp_path, csv_file, own_cache):

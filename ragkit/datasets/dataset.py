@@ -189,7 +189,7 @@ def load_beir(
     if docs is None:
         docs = 1000 if name == "scifact" else "all"
     if docs != "all" and whole_number("docs", docs) < len(whole):
-        documents = _subset(documents, set(qrels["doc_id"]) & set(whole["doc_id"]), docs)
+        documents = subset(documents, set(qrels["doc_id"]) & set(whole["doc_id"]), docs)
         fixed = manifest.get("subset", {}) if manifest else {}
         if (fixed.get("documents"), fixed.get("split")) == (docs, split):
             assert set(fixed["doc_ids"]) == set(documents["doc_id"]), "the manifest's ids are not the rule's"
@@ -251,7 +251,11 @@ def smallest_hashes(ids: Iterable[str], count: int | None = None) -> list[str]:
     return sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:count]
 
 
-def _subset(documents: pd.DataFrame, judged: set[str], docs: int) -> pd.DataFrame:
+def subset(documents: pd.DataFrame, judged: set[str], docs: int) -> pd.DataFrame:
+    """Return `docs` documents, the judged ones and, beside them, those whose id has the smallest SHA-256.
+
+    Raises RagkitError where more are judged.
+    """
     if docs < len(judged):
         raise RagkitError(f"{len(judged)} documents are judged, so a subset has at least as many; got {docs}.")
     ids = documents["document" if "document" in documents else "doc_id"]

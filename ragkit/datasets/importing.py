@@ -5,14 +5,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from ragkit.boundary import public
+from ragkit.boundary import public, whole_number
 from ragkit.datasets import readers
 from ragkit.datasets.contents import checked_id, checked_text, is_parquet, read_text
-from ragkit.datasets.dataset import Dataset
+from ragkit.datasets.dataset import Dataset, load_dataset, subset
 from ragkit.datasets.records import Records, is_jsonl, of_frame, read_delimited, read_records
 from ragkit.errors import RagkitError, shorten
 from ragkit.files import expanded, sweep_beside, whole_folder
@@ -122,11 +122,12 @@ def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
 
 
 @public("The dataset cannot be loaded")
-def load_unjudged(folder: str | Path) -> Dataset:
+def load_unjudged(folder: str | Path, docs: int | Literal["all"] | None = None) -> Dataset:
     """Return the documents and queries of a BEIR-layout folder, whether anything is judged or not; no judgments.
 
-    For searching, pooling and judging; load_beir reads what is to be evaluated. There may be no queries yet; an empty
-    one is left out, with a note. Raises RagkitError for a corpus that is missing, and for a file that cannot be read.
+    For searching, pooling and judging; load_beir reads what is to be evaluated. docs: how many documents; a number
+    keeps those whose id has the smallest SHA-256. There may be no queries yet; an empty one is left out, with a note.
+    Raises RagkitError for a corpus that is missing, and for a file that cannot be read.
     """
     folder = expanded(folder)
     corpora, asked = readers.find(folder, "corpus"), readers.find(folder, "queries")
@@ -142,7 +143,24 @@ def load_unjudged(folder: str | Path) -> Dataset:
             notes.append(f"{blank.sum()} queries are empty and were left out")
             queries = queries[~blank].reset_index(drop=True)
     qrels = pd.DataFrame({"query_id": [], "doc_id": []}, dtype=str).assign(relevance=pd.Series([], dtype=int))
+    if docs not in (None, "all"):
+        docs = whole_number("docs", docs)
+        if docs < documents["document" if "document" in documents else "doc_id"].nunique():
+            documents = subset(documents, set(), docs)
+            notes.append(f"a subset of {docs:,} documents, by the smallest hashes of their ids: others are not found")
     return Dataset(name, documents, queries, qrels, notes=tuple(notes))
+
+
+@public("The dataset cannot be loaded")
+def load_judged_or_not(source: str | Path, docs: int | Literal["all"] | None = None, split: str = "test") -> Dataset:
+    """Return what load_dataset does or, of a folder in which nothing is judged yet, what load_unjudged does.
+
+    source, docs, split: as these take them. Raises RagkitError as they do.
+    """
+    folder = expanded(source)
+    if readers.find(folder, "corpus") and not readers.splits(folder):
+        return load_unjudged(folder, docs)
+    return load_dataset(source, docs, split)
 
 
 def _folder(path: Path, encoding: str | None) -> tuple[list[tuple[str, str, str]], list[str]]:
