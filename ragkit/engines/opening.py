@@ -11,18 +11,16 @@ from ragkit.addresses import checked, is_address
 from ragkit.boundary import public
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.folder import LOCK, sweep, usable
-from ragkit.engines.index import Fusion, Index, Prefetch
+from ragkit.engines.index import Index
 from ragkit.engines.server_options import ServerOptions
 from ragkit.files import expanded, saying
 from ragkit.paths import cache_dir
-from ragkit.vectors import Hits, Sparse, Storage, Vector, VectorSpec
+from ragkit.vectors import VectorSpec
 
 if TYPE_CHECKING:  # half a second to import, and Edge does without
     from ragkit.engines.inventory import MadeOf
 
 TEMPORARY = ":temporary:"  # a place: Qdrant Edge in a temporary folder, whatever QDRANT_URL says
-
-__all__ = ["Fusion", "Hits", "Index", "Prefetch", "Sparse", "Storage", "Vector", "VectorSpec", "open_index"]
 
 
 def chosen_place(where: str | Path | None) -> str | None:
