@@ -37,7 +37,7 @@ OF_THEIR_OWN = {
         "ServerOptions.from_environment",
     ),
     # Called by encode_documents and its kin, which have one; those that yield cannot.
-    *("CachedEncoder.stream", "CachedEncoder.query_from", "Bm25Encoder.stream", "Bm25Encoder.prepare"),
+    *("CachedEncoder.stream", "CachedEncoder.query_from", "SparseEncoder.stream", "SparseEncoder.prepare"),
     *("CachedEncoder.document_from", "MuveraEncoder.document_from", "TokenPooledEncoder.document_from"),
     *("MuveraEncoder.encode_query", "MuveraEncoder.query_from", "MuveraEncoder.token_counts"),
     *("TokenPooledEncoder.encode_queries", "TokenPooledEncoder.encode_query", "TokenPooledEncoder.share"),

@@ -14,7 +14,9 @@ from ragkit import RagkitError, Retriever, System
 from ragkit.display import tables
 from ragkit.display.verdicts import verdicts
 from ragkit.encoders.bm25 import B, Bm25Encoder, K
+from ragkit.encoders.sparse_encoder import SparseEncoder
 from ragkit.engines.index import Fusion, Prefetch
+from ragkit.engines.ingest import _rest, plan
 from ragkit.engines.opening import open_index
 from ragkit.evaluation import statistics
 from ragkit.evaluation.comparison import Comparison, SystemResult
@@ -23,6 +25,24 @@ from ragkit.vectors import VectorSpec
 
 # Words that no stemmer changes and no stop list holds, so that the test needs no tokenizer of its own.
 ALL_TEXTS = ["fox dog fox", "dog cat cat cat bird", "bird", "", "fox bird dog cat fish fish tree"]
+
+
+class Elsewhere(SparseEncoder):
+    """bm25 by a class that nothing here knows; it counts the documents that it reads."""
+
+    name, fingerprint, checksums = "elsewhere", "elsewhere", {}
+
+    def __init__(self, mean_length):
+        self.inner, self.read = Bm25Encoder(mean_length=mean_length), 0
+
+    depends_on_others = property(lambda self: self.inner.depends_on_others)
+
+    def encode_documents(self, texts):
+        self.read += len(texts)
+        return self.inner.encode_documents(texts)
+
+    def encode_queries(self, texts):
+        return self.inner.encode_queries(texts)
 
 
 def naive_bm25(query, texts):
@@ -336,6 +356,25 @@ def test_a_cross_encoder_out_of_reach_is_named(movies, monkeypatch):
     monkeypatch.setenv("RAGKIT_CROSS_ENCODER_MODEL", "nobody/no-such-model")
     with pytest.raises(RagkitError, match=r"no-such-model is not supported .*\)\. No cross-encoder is embedded"):
         ragkit.compare(movies, ["dense+cross-encoder"])
+
+
+def test_a_sparse_encoder_of_any_class_is_indexed_and_searched(movies, own_cache):
+    found = []
+    for encoder in (Bm25Encoder(mean_length=20), Elsewhere(20)):
+        planned = plan(movies, {"bm25": encoder})
+        index, size = ragkit.build_index(movies, {"bm25": encoder})
+        with index:
+            hits = Retriever(index, {"bm25": encoder}, System("bm25")).search(movies.passages[0])
+        found.append((hits, size, planned))
+    assert found[0] == found[1] and len(found[0][0]) > 3
+
+
+@pytest.mark.parametrize(("mean_length", "read"), [(20, 2), (None, 5)])
+def test_all_documents_are_read_again_only_where_weights_depend_on_all(mean_length, read):
+    encoder = Elsewhere(mean_length)
+    rest = list(_rest(encoder, ALL_TEXTS, 3))
+    expected = Bm25Encoder(mean_length=mean_length).encode_documents(ALL_TEXTS)[3:]
+    assert [v.values.tolist() for v in rest] == [v.values.tolist() for v in expected] and encoder.read == read
 
 
 @pytest.mark.scifact

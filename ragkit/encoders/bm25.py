@@ -1,7 +1,7 @@
 """BM25 as sparse vectors: Qdrant's own tokenizer and weights, which Edge ships."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -9,12 +9,13 @@ import qdrant_edge as qe
 
 from ragkit.boundary import public
 from ragkit.encoders.cached_encoder import checked
+from ragkit.encoders.sparse_encoder import SparseEncoder
 from ragkit.vectors import Sparse
 
 K, B = 1.2, 0.75
 
 
-class Bm25Encoder:
+class Bm25Encoder(SparseEncoder):
     """BM25's document and query weights; the index multiplies in the IDF of its documents.
 
     Words are lower-cased, stemmed (Snowball, English) and stripped of stop words. The mean length of a
@@ -30,10 +31,6 @@ class Bm25Encoder:
     """
 
     name = "Qdrant/bm25"
-    dim = 0
-    multivector = False
-    sparse = True
-    source = None
 
     @public("The encoder cannot be made")
     def __init__(self, k: float = K, b: float = B, mean_length: float | None = None):
@@ -47,6 +44,15 @@ class Bm25Encoder:
         """
         length = "of the documents" if self.mean_length is None else self.mean_length
         return f"<Bm25Encoder {self.name}: sparse, k {self.k}, b {self.b}, mean length {length}>"
+
+    @property
+    def depends_on_others(self) -> bool:
+        """Whether a document's vector depends on the others: by their mean length, unless one was told.
+
+        >>> Bm25Encoder().depends_on_others, Bm25Encoder(mean_length=20).depends_on_others
+        (True, False)
+        """
+        return not self.mean_length
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -67,13 +73,6 @@ class Bm25Encoder:
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b, avg_len=mean))
         return [Sparse.of(model.embed_document(text)) for text in texts]
 
-    def prepare(self, texts: Sequence[str]) -> None:
-        """Do nothing: there is no cache to fill."""
-
-    def stream(self, texts: Sequence[str]) -> Iterator[Sparse]:
-        """Yield what `encode_documents` returns, in order."""
-        yield from self.encode_documents(texts)
-
     def _mean_length(self, texts: Sequence[str]) -> float:
         # Without length normalisation a weight tells its term frequency, and so a text's length.
         counts = qe.Bm25(qe.Bm25Config(k=K, b=0.0, avg_len=1.0))
@@ -85,8 +84,3 @@ class Bm25Encoder:
         """Return a Sparse for each query: 1 for each of its words."""
         model = qe.Bm25(qe.Bm25Config(k=self.k, b=self.b))
         return [Sparse.of(model.embed_query(text)) for text in checked(texts)]
-
-    @public("The query cannot be encoded")
-    def encode_query(self, text: str) -> Sparse:
-        """Return one query's vector; there is no cache, so it is made anew."""
-        return self.encode_queries([text])[0]

@@ -23,12 +23,15 @@ class CachedEncoder(ABC):
     """Texts to float32 arrays, kept on disk by content, model and role.
 
     name: the model's; dim: numbers of a row; multivector: whether a text has several rows; source: the encoder
-    whose arrays these are made from, if it is no model itself.
+    whose arrays these are made from, if it is no model itself. None is sparse, and a document's array depends on no
+    other document.
     """
 
     name: str
     dim: int
     multivector: bool
+    sparse: Literal[False] = False
+    depends_on_others = False
     cache: bool
     source: "CachedEncoder | None" = None
 

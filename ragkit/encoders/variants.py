@@ -8,11 +8,12 @@ from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import ModelReader, load_encoder
 from ragkit.encoders.muvera import MuveraEncoder
+from ragkit.encoders.sparse_encoder import SparseEncoder
 from ragkit.encoders.token_pooling import TokenPooledEncoder
 from ragkit.errors import RagkitError
 from ragkit.vectors import DATATYPES, QUANTIZATIONS, Storage, VectorSpec
 
-AnyEncoder = CachedEncoder | Bm25Encoder
+AnyEncoder = CachedEncoder | SparseEncoder
 BASES = ("dense", "colbert", "tokens", "muvera", "bm25")
 _MULTIVECTORS = ("colbert", "tokens")
 _POOLS = tuple(f"pool{factor}" for factor in range(2, 10))
@@ -140,8 +141,8 @@ def vector_spec(name: str, encoder: AnyEncoder) -> VectorSpec:
     >>> vector_spec("bm25", Bm25Encoder()).sparse
     True
     """
-    sparse, variant = isinstance(encoder, Bm25Encoder), Variant.parse(name)
-    return VectorSpec(encoder.dim, encoder.multivector, sparse, variant.storage, variant.modifier)
+    variant = Variant.parse(name)
+    return VectorSpec(encoder.dim, encoder.multivector, encoder.sparse, variant.storage, variant.modifier)
 
 
 def load_readers(vectors: Sequence[str]) -> dict[str, ModelReader]:

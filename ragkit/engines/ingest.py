@@ -12,7 +12,6 @@ import psutil
 from ragkit.addresses import is_address
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
-from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.variants import AnyEncoder, load_encoders, vector_spec
 from ragkit.engines import disk
@@ -29,8 +28,8 @@ Encoders = Mapping[str, AnyEncoder]
 # Edge writes a segment again when it closes it, and wants twice its size free: at the end, that is all of it if small
 # copies or a graph are made, else it is closed part by part.
 _EXACT, _BUILT = 2, 3
-# Of a text, measured: 1.0 where it is an abstract, 1.6 where it is a few words.
-_BM25_CHARACTER = 2
+# Of a text, measured with bm25: 1.0 where it is an abstract, 1.6 where it is a few words.
+_SPARSE_CHARACTER = 2
 # What SQLite takes beside an array, at most: half a page, and the key twice.
 _CACHED_TEXT = 2200
 # Local mode keeps float32 arrays, and grows them by doubling.
@@ -115,8 +114,8 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
     kept = 0
     for name, encoder in encoders.items():
         spec = specs[name]
-        if isinstance(encoder, Bm25Encoder):
-            kept += _BM25_CHARACTER * sum(map(len, passages))
+        if encoder.sparse:
+            kept += _SPARSE_CHARACTER * sum(map(len, passages))
             continue
         exact = exact and spec.storage.exact
         rows, absent = encoder.rows(passages)
@@ -222,13 +221,13 @@ def _documents(encoders: Encoders, passages: list[str], done: int) -> Iterator[d
 
 
 def _rest(encoder: AnyEncoder, passages: list[str], done: int) -> Iterator[Vector]:
-    if isinstance(encoder, Bm25Encoder):  # its weights depend on all documents
+    if encoder.depends_on_others:
         return islice(encoder.stream(passages), done, None)
     encoder.prepare(passages[done:])  # before anything is indexed, so that batches are of equal length
     return encoder.stream(passages[done:])
 
 
 def _bytes(encoder: AnyEncoder, spec, passages: list[str]) -> float:
-    if isinstance(encoder, Bm25Encoder):
+    if encoder.sparse:
         return sum(vector.nbytes for vector in encoder.encode_documents(passages)) / len(passages)
     return spec.storage.bytes_per_row(spec.dim) * sum(encoder.rows(passages)[0]) / len(passages)
