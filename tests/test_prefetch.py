@@ -250,11 +250,12 @@ def test_a_folder_that_two_fill_at_once_gets_the_wheels_of_both(fill, index, tmp
         done = run(*arguments, **options)
         if not seen:  # the first has its wheel, and has not yet moved it
             seen.append(done)
-            seen.extend(wheels.fetch(pear, this, folder))
+            seen.append(wheels._download(pear, this, folder))
         return done
 
     monkeypatch.setattr(subprocess, "run", another_meanwhile)
-    fetched = [file.name for files, _ in (*wheels.fetch(apple, this, folder), *seen[1:]) for file in files]
+    folder.mkdir()
+    fetched = [file.name for files, _ in (wheels._download(apple, this, folder), *seen[1:]) for file in files]
     assert fetched == ["apple-1.0-py3-none-any.whl", "pear-1.0-py3-none-any.whl"]
     assert sorted(contents(folder)) == fetched and not list(tmp_path.glob(".*"))
 
