@@ -275,6 +275,37 @@ def test_a_notebook_gets_buttons_and_the_text_form_beside_them(collection, judgm
     assert judge._repr_mimebundle_() == {"text/plain": repr(judge)}
 
 
+@pytest.fixture()
+def of_passages(write_collection):
+    texts = ["The first half, and some", "half, and some of the second"]
+    rows = [
+        {"_id": f"long#{i}", "title": "Title", "text": text, "metadata": {"document": "long"}}
+        for i, text in enumerate(texts, 1)
+    ]
+    rows.append({"_id": "short", "text": "One sentence."})
+    return ragkit.load_unjudged(write_collection(map(json.dumps, rows), ['{"_id": "q1", "text": "first"}'], []))
+
+
+def test_a_document_cut_into_passages_is_judged_as_the_whole_that_it_was(of_passages, judgments):
+    judge = ragkit.judge(judging_pool([run("q1", "long", "short")], 5), of_passages, judgments)
+    shown, buttons, _ = parts(judge.widget())
+    told = {}
+    for _ in range(2):
+        told[judge.current[1]] = shown.value
+        assert f"record('q1', {judge.current[1]!r}, 0)" in repr(judge)
+        buttons[2].click()
+    assert "<b>Title</b><br>The first half, and some of the second</div>" in told["long"]
+    assert "One sentence.</div>" in told["short"]
+    assert set(judgments.table()["doc_id"]) == {"long", "short"}
+    folder = judgments.write_qrels(judgments.path.parent / "mine").parent.parent
+    assert ragkit.load_beir(folder).has_passages  # so that a comparison counts a document by the best of them
+
+
+def test_a_pool_of_passages_is_refused_with_how_to_pool_documents(of_passages, judgments):
+    with pytest.raises(ragkit.RagkitError, match="'long#2' in the pool is a passage of 'long'.*passage_of"):
+        ragkit.judge(judging_pool([run("q1", "short", "long#2")], 5), of_passages, judgments)
+
+
 def test_a_pool_of_another_collection_is_refused(collection, judgments):
     with pytest.raises(ragkit.RagkitError, match="in the pool, but not both"):
         ragkit.judge(judging_pool([run("q1", "elsewhere")], 5), collection, judgments)

@@ -118,6 +118,11 @@ class Dataset:
         return "document" in self.documents
 
     @property
+    def whole(self) -> "Dataset":
+        """The dataset with whole documents, as qrels judge them: in the place of passages, what these were cut from."""
+        return replace(self, documents=passages.whole(self.documents)) if self.has_passages else self
+
+    @property
     def document_ids(self) -> list[str]:
         """The id of each row's document, in the rows' order: its own, or that of the one it is a passage of."""
         return self.documents["document" if self.has_passages else "doc_id"].tolist()

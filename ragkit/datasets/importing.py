@@ -3,16 +3,18 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from ragkit.boundary import public, whole_number
-from ragkit.datasets import readers
+from ragkit.datasets import passages, readers
 from ragkit.datasets.contents import checked_id, checked_text, is_parquet, read_text
 from ragkit.datasets.dataset import Dataset, load_dataset, subset
+from ragkit.datasets.qrels import read_judgments
 from ragkit.datasets.records import Records, is_jsonl, of_frame, read_delimited, read_records
 from ragkit.errors import RagkitError, shorten
 from ragkit.files import expanded, sweep_beside, whole_folder
@@ -134,15 +136,16 @@ def load_unjudged(folder: str | Path, docs: int | Literal["all"] | None = None) 
     if not corpora:
         raise RagkitError(f"No file {folder / 'corpus.jsonl'}; expected a folder with BEIR's layout.")
     name = checked_text(folder.resolve().name, f"the name of the folder {str(folder)!r}")
+    qrels = pd.DataFrame({"query_id": [], "doc_id": []}, dtype=str).assign(relevance=pd.Series([], dtype=int))
     documents = readers.read_corpus(corpora[0])
-    queries, notes = pd.DataFrame({"query_id": [], "text": [], "kind": []}, dtype=str), []
+    documents, notes = passages.settle(documents, pd.concat([*_judgments(folder, documents)] or [qrels]))
+    queries = pd.DataFrame({"query_id": [], "text": [], "kind": []}, dtype=str)
     if asked:
         queries = readers.read_queries(asked[0], none=True)
         blank = queries["text"].str.strip() == ""
         if blank.any():
             notes.append(f"{blank.sum()} queries are empty and were left out")
             queries = queries[~blank].reset_index(drop=True)
-    qrels = pd.DataFrame({"query_id": [], "doc_id": []}, dtype=str).assign(relevance=pd.Series([], dtype=int))
     if docs not in (None, "all"):
         docs = whole_number("docs", docs)
         if docs < documents["document" if "document" in documents else "doc_id"].nunique():
@@ -161,6 +164,14 @@ def load_judged_or_not(source: str | Path, docs: int | Literal["all"] | None = N
     if readers.find(folder, "corpus") and not readers.splits(folder):
         return load_unjudged(folder, docs)
     return load_dataset(source, docs, split)
+
+
+def _judgments(folder: Path, documents: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield what the splits judge that can be read, where there are passages: so what is judged is known."""
+    if "document" in documents:
+        for paths in readers.splits(folder).values():
+            with suppress(RagkitError):
+                yield read_judgments(paths[0])[0]
 
 
 def _folder(path: Path, encoding: str | None) -> tuple[list[tuple[str, str, str]], list[str]]:

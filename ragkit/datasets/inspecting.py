@@ -118,9 +118,8 @@ def documents_as_queries(dataset: Dataset) -> Check:
         queries.setdefault(plain(row.text), []).append(row.query_id)
     relevant = set(dataset.qrels.loc[dataset.qrels["relevance"] > 0, ["query_id", "doc_id"]].itertuples(False, None))
     lines, asked, answers = [], set(), 0
-    for doc_id, text, passage in zip(
-        dataset.documents["doc_id"], dataset.documents["text"], dataset.passages, strict=True
-    ):
+    whole = dataset.whole
+    for doc_id, text, passage in zip(whole.documents["doc_id"], whole.documents["text"], whole.passages, strict=True):
         for query_id in queries.get(plain(text), []) or queries.get(plain(passage), []):
             asked.add(query_id)
             answers += (query_id, doc_id) in relevant
@@ -128,7 +127,7 @@ def documents_as_queries(dataset: Dataset) -> Check:
     if not lines:
         return Check("queries", "no query is the text of a document")
     is_ = "is" if len(asked) == 1 else "are"
-    own, _ = fitting.own_documents(dataset.documents, dataset.queries)
+    own, _ = fitting.own_documents(whole.documents, dataset.queries)
     judged = f"{answers or 'none'} of these is judged relevant"
     what = f"{len(asked):,} of {len(dataset.queries):,} queries {is_} word for word a document, and {judged}"
     if own == asked:

@@ -9,6 +9,7 @@ import pandas as pd
 from ragkit.errors import RagkitError
 
 _LEAST = 16  # tokens of a passage
+_SHARED = 4  # characters that one passage ends and the next begins with: fewer may be chance
 
 
 class Piece(NamedTuple):
@@ -42,7 +43,8 @@ def cut(documents: pd.DataFrame, size: int, reader: TextReader, markers: int = 0
     A passage has at most `size` tokens as the reader counts them, its document's title (which each repeats), special
     ones and `markers` included, unless the title takes more than half of them; it begins and ends between words, unless
     a word is longer than that. Its id is the document's with #1, #2, … Documents that are short enough stay as they
-    are. Raises RagkitError for fewer than 16 tokens, and for an id that is there already.
+    are, and so do those with at most `size` // 2 tokens of text, however long their titles. Raises RagkitError for
+    fewer than 16 tokens, and for an id that is there already.
 
     Source: Dai and Callan, Deeper text understanding for IR with contextual neural language modeling (SIGIR 2019):
     windows with a stride of half their length, a document's score that of its best passage (MaxP).
@@ -55,11 +57,10 @@ def cut(documents: pd.DataFrame, size: int, reader: TextReader, markers: int = 0
     for doc_id, title, text, of_title, pieces in zip(
         documents["doc_id"], titles, texts, reader.pieces(titles), reader.pieces(texts), strict=True
     ):
-        room = size - special - markers - len(of_title)
+        room = max(size - special - markers - len(of_title), size // 2)  # a long title leaves the text half of it
         if len(pieces) <= room:
             rows.append((doc_id, title, text, doc_id))
             continue
-        room = max(room, size // 2)  # a title that takes more than half is cut off by the model, and not the text
         spans = windows(pieces, room)
         rows += [(f"{doc_id}#{i}", title, text[a:b].strip(), doc_id) for i, (a, b) in enumerate(spans, 1)]
     frame = pd.DataFrame(rows, columns=["doc_id", "title", "text", "document"])
@@ -109,10 +110,44 @@ def settle(documents: pd.DataFrame, qrels: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def whole(documents: pd.DataFrame) -> pd.DataFrame:
-    """Return the ids that judgments may name, once each, as doc_id: those of whole documents.
+    """Return doc_id, title, text of the documents that judgments may name: the rows, or what they are passages of.
 
-    >>> whole(pd.DataFrame({"doc_id": ["a", "b#1", "b#2"], "document": ["a", "b", "b"]}))["doc_id"].tolist()
-    ['a', 'b']
+    What passages were cut from has the title of the first of them, and their texts joined.
+
+    >>> rows = [("a", "", "a bird", "a"), ("b#1", "", "a red fish", "b"), ("b#2", "", "fish swims", "b")]
+    >>> whole(pd.DataFrame(rows, columns=["doc_id", "title", "text", "document"])).values.tolist()
+    [['a', '', 'a bird'], ['b', '', 'a red fish swims']]
     """
-    ids = documents["document" if "document" in documents else "doc_id"]
-    return pd.DataFrame({"doc_id": ids.drop_duplicates()})
+    if "document" not in documents:
+        return documents
+    titles: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
+    for row in documents.itertuples():
+        titles.setdefault(row.document, row.title)
+        texts.setdefault(row.document, []).append(row.text)
+    rows = [(doc_id, titles[doc_id], joined(parts)) for doc_id, parts in texts.items()]
+    return pd.DataFrame(rows, columns=["doc_id", "title", "text"])
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return one text of a document's passages in order: what one ends with and the next begins with, once.
+
+    Where two share fewer than 4 characters, a line break is between them. What a text repeats there may be left out,
+    and nothing else is.
+
+    >>> joined(["a red fish and", "fish and a bird", "The end"])
+    'a red fish and a bird\\nThe end'
+    """
+    parts = [*texts[:1]]
+    for before, text in zip(texts, texts[1:], strict=False):
+        shared = _shared(before, text)
+        parts.append(text[shared:] if shared else f"\n{text}")
+    return "".join(parts)
+
+
+def _shared(before: str, text: str) -> int:
+    """Return how many characters one text ends with and another begins with, as many as can be."""
+    start = before.find(text[:_SHARED], max(0, len(before) - len(text)))
+    while start >= 0 and not text.startswith(before[start:]):
+        start = before.find(text[:_SHARED], start + 1)
+    return len(before) - start if start >= 0 else 0

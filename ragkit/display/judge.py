@@ -29,15 +29,22 @@ class Judge(AsWidget):
     """The pairs of a pool, one after the other, to be judged: as buttons in a notebook, else by `record`.
 
     pairs: query_id, doc_id. It begins at the first pair that is not judged yet; `back` returns to the one before.
+    Of a dataset cut into passages whole documents are judged, and shown as they were before.
     """
 
     @public("The pairs cannot be judged")
     def __init__(self, pairs: pd.DataFrame, dataset: Dataset, judgments: Judgments):
         self.pairs = list(pairs[["query_id", "doc_id"]].itertuples(index=False, name=None))
         self.queries = dict(zip(dataset.queries["query_id"], dataset.queries["text"], strict=True))
-        self.documents = {d.doc_id: (d.title, d.text) for d in dataset.documents.itertuples()}
+        self.documents = {d.doc_id: (d.title, d.text) for d in dataset.whole.documents.itertuples()}
         self.judgments = judgments
+        passage_of = dataset.passage_of or {}
         for query_id, doc_id in self.pairs:
+            if doc_id in passage_of and doc_id not in self.documents:
+                raise RagkitError(
+                    f"{doc_id!r} in the pool is a passage of {passage_of[doc_id]!r}, and whole documents are judged: "
+                    "pool runs of a Retriever with passage_of=dataset.passage_of."
+                )
             if query_id not in self.queries or doc_id not in self.documents:
                 raise RagkitError(f"{query_id!r} and {doc_id!r} are in the pool, but not both in {dataset.name}.")
         self.at = self._next(0)

@@ -226,7 +226,7 @@ def _browser(dataset: Dataset, comparison: Comparison, characters: int) -> dict[
 
 def _documents(dataset: Dataset, doc_ids: Sequence[str], characters: int) -> list[list[str]]:
     """Return [id, title, beginning of the text] of each document; an unknown one has its id alone."""
-    known = dict(reversed(list(zip(dataset.document_ids, dataset.documents.itertuples(), strict=True))))
+    known = {document.doc_id: document for document in dataset.whole.documents.itertuples()}
     length = min(600, characters // max(1, len(doc_ids)))
     rows = []
     for doc_id in doc_ids:

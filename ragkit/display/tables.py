@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from ragkit.datasets import passages
 from ragkit.errors import shorten
 from ragkit.evaluation.comparison import Comparison
 from ragkit.evaluation.measures import JUDGED
@@ -132,9 +133,8 @@ def hits(found: Hits, documents: pd.DataFrame, relevance: Mapping[str, int] | No
 
     A document without a title has the beginning of its text there.
     """
-    if "document" in documents:  # of passages, a document is told by its first one
-        firsts = documents.drop_duplicates("document")
-        documents = pd.concat([documents, firsts.assign(doc_id=firsts["document"])]).drop_duplicates("doc_id")
+    if "document" in documents:  # passages or what they were cut from may be found
+        documents = pd.concat([documents, passages.whole(documents)]).drop_duplicates("doc_id")
     known = documents.set_index("doc_id")
     titles = {i: known["title"][i] or shorten(" ".join(known["text"][i].split()), 60) for i, _ in found}
     rows: list[dict[str, Any]] = [

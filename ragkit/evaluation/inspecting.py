@@ -139,12 +139,18 @@ def _run(dataset: Dataset, vectors: str) -> pd.DataFrame:
             index, {vectors: encoder}, System(vectors), limit=2 * DEPTH, passage_of=dataset.passage_of
         )
         found = retriever.run(dataset.queries).results
-    texts = dict(zip(dataset.document_ids, map(plain, dataset.passages), strict=True))
+    texts = {doc_id: plain(text) for doc_id, text in _texts(dataset).items()}
     asked = dict(zip(dataset.queries["query_id"], map(plain, dataset.queries["text"]), strict=True))
     pairs = zip(found["query_id"], found["doc_id"], strict=True)
     others = pd.Series([texts[doc_id] != asked[query_id] for query_id, doc_id in pairs], found.index, dtype=bool)
     found = found[others]
     return found.assign(rank=found.groupby("query_id").cumcount() + 1)
+
+
+def _texts(dataset: Dataset) -> dict[str, str]:
+    """Return the text of each whole document."""
+    whole = dataset.whole
+    return dict(zip(whole.document_ids, whole.passages, strict=True))
 
 
 def _check(found: Agreement, dataset: Dataset) -> Check:
@@ -171,7 +177,7 @@ def _check(found: Agreement, dataset: Dataset) -> Check:
 
 def _to_read(found: Agreement, dataset: Dataset) -> Iterator[str]:
     """Yield the queries that show it soonest: most of their words stand in what is found, fewest in what is judged."""
-    texts = dict(reversed(list(zip(dataset.document_ids, dataset.passages, strict=True))))
+    texts = _texts(dataset)
     asked = dict(zip(dataset.queries["query_id"], dataset.queries["text"], strict=True))
 
     def plainness(misfit: tuple[str, str, str]) -> float:
