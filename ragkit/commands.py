@@ -51,6 +51,8 @@ def _to_search(options: argparse.Namespace):
 
 def search(options: argparse.Namespace) -> int:
     """Print what one query finds, and write it as JSON if asked."""
+    import pandas as pd
+
     from ragkit.display import tables
     from ragkit.encoders.variants import load_encoders
     from ragkit.engines.ingest import build_index
@@ -61,17 +63,19 @@ def search(options: argparse.Namespace) -> int:
     dataset = _to_search(options)
     encoders = load_encoders(system.vectors)
     index, _ = build_index(dataset, encoders, options.where)
+    passage_of = dataset.passage_of
     with index:
-        hits = Retriever(index, encoders, system, options.depth, options.limit).search(options.query)
+        retriever = Retriever(index, encoders, system, options.depth, options.limit, passage_of=passage_of)
+        found = retriever.search_passages(options.query)
+    known, rows = dataset.documents.set_index("doc_id"), []
+    for rank, (row, score) in enumerate(found, 1):  # a document has the text of its best passage
+        names = {"doc_id": passage_of[row], "passage": row} if passage_of else {"doc_id": row}
+        rows.append({"rank": rank, **names, **known.loc[row, ["title", "text"]], "score": score})
     if options.json:
-        known = dataset.documents.set_index("doc_id")
-        rows = [
-            {"rank": rank, "doc_id": doc_id, **known.loc[doc_id, ["title", "text"]], "score": score}
-            for rank, (doc_id, score) in enumerate(hits, 1)
-        ]
         result = {"collection": dataset.name, "query": options.query, "system": system.name, "results": rows}
         _write_json(options, result)
-    print(tables.hits(hits, dataset.documents))
+    shown = pd.DataFrame(rows, columns=["doc_id", "title", "text", "score"])
+    print(tables.hits(list(zip(shown["doc_id"], shown["score"], strict=True)), shown))
     return 0
 
 

@@ -502,6 +502,42 @@ def test_a_long_title_leaves_room_for_the_text(readers):
     assert set(words) == set(numbered(200).split())
 
 
+@pytest.mark.parametrize("text", ["", " \n", "five words are no passage"])
+def test_a_short_text_stays_whole_however_long_its_title(text, readers):
+    documents = made([text], titles=[numbered(100)]).documents
+    assert passages.cut(documents, 64, readers["dense"]).values.tolist() == [["d0", numbered(100), text, "d0"]]
+
+
+def test_a_row_with_a_long_title_alone_is_imported(tmp_path, capsys):
+    (tmp_path / "faq.csv").write_text(f"title,text\n{numbered(100)},\nshort,{numbered(100)}\n", "utf8")
+    arguments = ["import", str(tmp_path / "faq.csv"), "--title", "title", "--text", "text", "--passages", "64"]
+    assert main([*arguments, "--to", str(tmp_path / "faq")]) == 0
+    ids = ragkit.load_unjudged(tmp_path / "faq").documents["doc_id"].tolist()
+    assert ids[:3] == ["1", "2#1", "2#2"] and "1 of 2 documents have no text" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_whole_documents_read_as_before_they_were_cut(size, readers):
+    texts = [numbered(300), " ".join(ARABIC), "".join(CHINESE), f"{numbered(40)}\n\n{' - '.join(GERMAN)}", "short", ""]
+    documents = made(texts, titles=["a title"] * len(texts)).documents
+    cut = passages.cut(documents, size, readers["dense"], markers=1)
+    assert len(cut) > len(texts)
+    whole = replace(made(texts), documents=cut).whole
+    assert not whole.has_passages and whole.documents.values.tolist() == documents.values.tolist()
+
+
+def test_passages_that_share_nothing_follow_each_other_in_lines():
+    assert passages.joined(["It was in Rome.", "me and you", "", "and you"]) == "It was in Rome.\nme and you\n\nand you"
+    assert passages.joined(["abcabc", "abcabcd"]) == "abcabcd" and passages.joined([]) == ""
+
+
+def test_of_a_text_that_repeats_itself_nothing_else_is_lost(readers):
+    text = f"start {'la ' * 300}end"
+    cut = passages.cut(made([text]).documents, 64, readers["dense"])
+    words = passages.whole(cut)["text"][0].split()
+    assert words[0] == "start" and words[-1] == "end" and set(words[1:-1]) == {"la"}
+
+
 @pytest.mark.parametrize("size", [1, 15])
 def test_a_passage_too_small_for_anything_is_refused(size, readers):
     with pytest.raises(ragkit.RagkitError, match="at least 16 tokens"):
@@ -584,8 +620,20 @@ def test_enough_documents_come_however_many_passages_one_has():
         def encode_queries(self, texts):
             return [np.ones(2)] * len(texts)
 
-    retriever = Retriever(Ranked(), {"dense": Encoder()}, System("dense"), limit=5, passage_of=passage_of)
+    class Looked(dict):
+        """Passages that count how often all of them are gone through."""
+
+        times = 0
+
+        def values(self):
+            self.times += 1
+            return super().values()
+
+    looked = Looked(passage_of)
+    retriever = Retriever(Ranked(), {"dense": Encoder()}, System("dense"), limit=5, passage_of=looked)
     assert [doc_id for doc_id, _ in retriever.search("query")] == ["a", "b0", "b1", "b2", "b3"]
+    assert [row for row, _ in retriever.search_passages("query")] == ["a#0", "b0", "b1", "b2", "b3"]
+    assert looked.times == 1  # when it was made, and within no query's time
 
 
 def test_a_run_of_passages_made_elsewhere_counts_by_the_best_one(long_movies, own_cache):
@@ -594,6 +642,63 @@ def test_a_run_of_passages_made_elsewhere_counts_by_the_best_one(long_movies, ow
     run = pd.DataFrame(rows, columns=["query_id", "doc_id", "score"])
     result = ragkit.compare(cut, [], runs={"theirs": run})["theirs"].results
     assert result.groupby("query_id").size().eq(20).all() and result["doc_id"].iloc[0] == cut.document_ids[0]
+
+
+def as_asked(readers):
+    """Three documents of 90 words, cut, each of which is asked as a query of its id; the next one is its answer."""
+    topics = ("fish", "bird", "tree")
+    texts = [
+        " ".join(f"{topic}{i}" for i in range(60)) + f" and a {topics[i - 2]} swims" for i, topic in enumerate(topics)
+    ]
+    whole = made(texts)
+    queries = pd.DataFrame({"query_id": whole.documents["doc_id"], "text": whole.documents["text"], "kind": ""})
+    qrels = pd.DataFrame({"query_id": ["d0", "d1", "d2"], "doc_id": ["d1", "d2", "d0"], "relevance": 1})
+    cut = passages.cut(whole.documents, 64, readers["dense"])
+    assert len(cut) > 6
+    return Dataset("made", cut, queries, qrels)
+
+
+@pytest.mark.slow
+def test_a_querys_own_document_is_left_out_when_it_was_cut(readers, own_cache):
+    dataset = as_asked(readers)
+    theirs = dataset.queries.merge(dataset.documents[["doc_id"]], how="cross")[["query_id", "doc_id"]].assign(score=1.0)
+    systems = ["dense", "dense+colbert"]
+    comparison = ragkit.compare(dataset, systems, depth=4, where=":memory:", runs={"theirs": theirs})
+    assert any(note.startswith("3 of 3 queries are documents of the collection, too") for note in comparison.notes)
+    for system in comparison.systems:
+        assert not (system.results["query_id"] == system.results["doc_id"]).any()
+    assert len(comparison["dense"].results) == len(comparison["theirs"].results) == 6
+    # A rerank has four passages of others all the same, however many its own document takes.
+    assert comparison["dense→colbert"].results["query_id"].nunique() == 3
+
+
+def test_a_query_that_is_a_document_cut_into_passages_is_told(readers, own_cache):
+    dataset = as_asked(readers)
+    check = documents_as_queries(dataset)
+    assert "3 of 3 queries are word for word a document" in check.what and "leaves each out" in check.advice
+    found = inspecting._run(dataset, "bm25")
+    assert len(found) and not (found["query_id"] == found["doc_id"]).any()
+
+
+@pytest.mark.slow
+def test_search_prints_and_writes_a_document_once_with_its_best_passage(long_movies, movies, own_cache, capsys):
+    query = movies.queries["text"].iloc[0]
+    arguments = ["search", str(long_movies / "cut"), query, "--limit", "20", "--json", str(long_movies / "hits.json")]
+    assert main([*arguments, "--system", "dense"]) == 0
+    rows = json.loads((long_movies / "hits.json").read_text("utf8"))["results"]
+    cut = ragkit.load_beir(long_movies / "cut")
+    encoder = load_encoder("dense")
+    scores = np.stack(encoder.encode_documents(cut.passages)) @ encoder.encode_queries([query])[0]
+    best = cut.documents.assign(score=scores).sort_values("score").drop_duplicates("document", keep="last")
+    expected = {row.document: (row.doc_id, row.text, row.score) for row in best.itertuples()}
+    assert len(rows) == 20 and {row["doc_id"] for row in rows} == set(expected)
+    for row in rows:
+        passage, text, score = expected[row["doc_id"]]
+        assert (row["passage"], row["text"]) == (passage, text) and row["score"] == pytest.approx(score, abs=1e-5)
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    lines = capsys.readouterr().out.splitlines()[-20:]
+    for rank, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
+        assert line.split()[:2] == [str(rank), row["doc_id"]] and " ".join(row["text"].split())[:40] in line
 
 
 def test_frames_hold_passages_as_files_do(readers):
@@ -628,6 +733,9 @@ def test_metadata_that_nobody_judges_makes_no_passages(write_collection):
     folder = write_collection(map(json.dumps, rows), ['{"_id": "q", "text": "text"}'], ["q\td1\t1"])
     dataset = ragkit.load_beir(folder)
     assert not dataset.has_passages and dataset.document_ids == ["d0", "d1", "d2"] and dataset.notes == ()
+    assert ragkit.load_unjudged(folder).documents.equals(dataset.documents)  # what is searched is what is judged
+    (folder / "qrels" / "test.tsv").write_text("q\td1\tof no use\n", "utf8")
+    assert ragkit.load_unjudged(folder).has_passages
 
 
 # What is printed, written and shown.

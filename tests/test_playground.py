@@ -1,10 +1,13 @@
 """The playground: what it shows is what the systems find, by hand, by button and by slider."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 import ragkit
+from ragkit.datasets import passages
+from ragkit.encoders.variants import load_readers
 from ragkit.maxsim import maxsim
 
 QUERY = "A movie for kids with fantasy elements and wonders"
@@ -100,6 +103,35 @@ def test_what_cannot_be_asked_or_explained_is_refused_and_changes_nothing(panel,
     with pytest.raises(ragkit.RagkitError, match="add colbert or tokens"):
         dense.explain("dense")
     dense.close()
+
+
+@pytest.mark.slow
+def test_documents_cut_into_passages_are_shown_once_and_explained_by_the_best(movies, movies_cache):
+    cut = replace(movies, documents=passages.cut(movies.documents, 24, load_readers(["dense"])["dense"]))
+    assert len(cut.documents) > 40
+    whole = dict(zip(cut.documents["doc_id"], cut.document_ids, strict=True))
+    with closing(ragkit.playground(cut, query=OTHER, depth=12, where=":memory:")) as panel:
+        for name in ("dense", "colbert", "dense→colbert"):
+            rows = by_hand(cut, "colbert" if "colbert" in name else "dense", OTHER)
+            if "→" in name:
+                candidates = ids(by_hand(cut, "dense", OTHER))[:12]
+                rows = [row for row in rows if row[0] in candidates]
+            best = {}  # of each document the first row, so the best
+            for row, score in rows:
+                best.setdefault(whole[row], (row, score))
+            expected = [(doc_id, row, score) for doc_id, (row, score) in best.items()][:5]
+            assert ids(panel.results[name]) == [doc_id for doc_id, *_ in expected]
+            texts = dict(zip(cut.documents["doc_id"], cut.passages, strict=True))
+            for rank, (_, row, score) in enumerate(expected, 1):
+                view = panel.explain(name, rank)
+                alone = ragkit.explore(ragkit.load_encoder("colbert"), OTHER, texts[row])
+                assert view.contributions["best document token"].equals(alone.contributions["best document token"])
+                if name != "dense":
+                    assert view.contributions["similarity"].sum() == pytest.approx(score, abs=1e-3)
+        first = list(dict.fromkeys(whole[row] for row in ids(by_hand(cut, "dense", OTHER))))
+        column = [line.rpartition("(")[2].rstrip(")") for line in repr(panel).splitlines()[2:]]
+        shown = ids(panel.results["dense→colbert"])
+        assert column[: len(shown)] == [str(first.index(doc_id) + 1) for doc_id in shown]
 
 
 # The panel, pressed as a hand would.

@@ -68,13 +68,15 @@ class Playground(AsWidget):
         self.query = query if query is not None else str(dataset.queries["text"].iloc[0])
         self.depth = whole_number("depth", depth)
         known = zip(dataset.documents["doc_id"], dataset.documents["title"], dataset.passages, strict=True)
-        self._texts = {doc_id: (title, text) for doc_id, title, text in known}
+        self._texts = {row: (title, text) for row, title, text in known}
+        self._passage_of = dataset.passage_of
         self.encoders = load_encoders(list(dict.fromkeys(v for s in self.systems.values() for v in s.vectors)))
         for model in {getattr(encoder, "source", None) or encoder for encoder in self.encoders.values()}:
             model.encode_query(self.query)  # so that whoever types the first query does not wait for a model to load
         self.index, _ = build_index(dataset, self.encoders, where)
         self.name = dataset.name
-        self._found: dict[tuple[str, System, int], Hits] = {}  # what was asked before is not searched again
+        # What was asked before is not searched again: the rows that documents count by, so their best passages.
+        self._found: dict[tuple[str, System, int], Hits] = {}
         self._before: dict[str, dict[str, int]] = {}  # ranks at the depth before
 
     @public("The query cannot be answered")
@@ -83,7 +85,7 @@ class Playground(AsWidget):
         query = self.query if query is None else query
         depth = self.depth if depth is None else whole_number("depth", depth)
         for system in self.systems.values():  # an error leaves everything as it was
-            self._hits(query, system, depth)
+            self._rows(query, system, depth)
         same = query == self.query and depth != self.depth
         self._before = {name: _ranks(hits) for name, hits in self.results.items()} if same else {}
         self.query, self.depth = query, depth
@@ -92,29 +94,30 @@ class Playground(AsWidget):
     @property
     def results(self) -> dict[str, Hits]:
         """The first SHOWN (doc_id, score) of each system, by its name."""
-        return {name: self._hits(self.query, s, self.depth)[:SHOWN] for name, s in self.systems.items()}
+        return {name: self._documents(self._shown(name)) for name in self.systems}
 
     @public("The result cannot be explained")
     def explain(self, system: str, rank: int = 1) -> Explorer:
         """Return the explorer of the document at a rank of a system: its tokens, and which query token they answer.
 
-        Where the system's score is no MaxSim, the tokens are still those of the late-interaction model. Raises
-        RagkitError for a rank or a system that is not shown, and where no system has such a model.
+        Where the system's score is no MaxSim, the tokens are still those of the late-interaction model. Of a document
+        that is cut into passages they are those of the one that it was found by. Raises RagkitError for a rank or a
+        system that is not shown, and where no system has such a model.
         """
         chosen, place = System.parse(system).name, whole_number("rank", rank)
-        hits = self.results.get(chosen, [])
+        hits = self._shown(chosen) if chosen in self.systems else []
         if place > len(hits):
             raise RagkitError(
                 f"{chosen} has no result at rank {place} here; shown are "
                 f"{', '.join(f'{name} ({len(found)} results)' for name, found in self.results.items())}."
             )
-        doc_id, score = hits[place - 1]
+        row, score = hits[place - 1]
         name, reader = self._reader()
         own = self.encoders[name]
         exact = own is reader and vector_spec(name, own).storage == Storage()
         last = self.systems[chosen].rerank or self.systems[chosen].first
         given = score if exact and last == name else None
-        return explore(reader, self.query, self._texts[doc_id][1], given, self._title(doc_id, 60))
+        return explore(reader, self.query, self._texts[row][1], given, self._title(row, 60))
 
     def close(self) -> None:
         """Close the index; a temporary one is removed."""
@@ -130,26 +133,36 @@ class Playground(AsWidget):
             f"None of {', '.join(self.systems)} has a vector per token; add colbert or tokens to look into a score."
         )
 
-    def _hits(self, query: str, system: System, depth: int) -> Hits:
+    def _rows(self, query: str, system: System, depth: int) -> Hits:
         depth = depth if system.rerank else DEPTHS[-1]
         key = (query, system, depth)
         if key not in self._found:
             limit = SHOWN if system.rerank else DEPTHS[-1]  # of a first stage all ranks that a rerank may name
-            self._found[key] = Retriever(self.index, self.encoders, system, depth, limit).search(query)
+            retriever = Retriever(self.index, self.encoders, system, depth, limit, passage_of=self._passage_of)
+            self._found[key] = retriever.search_passages(query)
         return self._found[key]
 
-    def _title(self, doc_id: str, length: int = _TITLE) -> str:
-        title, text = self._texts[doc_id]
+    def _shown(self, name: str) -> Hits:
+        return self._rows(self.query, self.systems[name], self.depth)[:SHOWN]
+
+    def _documents(self, rows: Hits) -> Hits:
+        return [(self._passage_of[row], score) for row, score in rows] if self._passage_of else rows
+
+    def _title(self, row: str, length: int = _TITLE) -> str:
+        title, text = self._texts[row]
         return shorten(" ".join((title or text).split()), length)
 
     def _cell(self, name: str, rank: int) -> str:
         """Return what is shown of the result at a rank, "" if there is none."""
-        system, hits = self.systems[name], self.results[name]
-        if rank > len(hits):
+        system, rows = self.systems[name], self._shown(name)
+        if rank > len(rows):
             return ""
-        doc_id = hits[rank - 1][0]
-        was = _ranks(self._hits(self.query, System(system.first), self.depth)).get(doc_id) if system.rerank else None
-        return self._title(doc_id) + (f" ({was})" if was else "")
+        title = self._title(rows[rank - 1][0])
+        if not system.rerank:
+            return title
+        before = _ranks(self._documents(self._rows(self.query, System(system.first), self.depth)))
+        was = before.get(self._documents(rows)[rank - 1][0])
+        return title + (f" ({was})" if was else "")
 
     def _about(self) -> str:
         reranks = [system for system in self.systems.values() if system.rerank]

@@ -4,6 +4,7 @@ import gc
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -81,7 +82,7 @@ def compare(
     groups: dict[tuple[str, ...], list[System]] = {}
     for system in parsed:
         groups.setdefault(tuple(encoders) if shared else tuple(sorted(system.vectors)), []).append(system)
-    own, notes = fitting.own_documents(dataset.documents, dataset.queries)
+    own, notes = fitting.own_documents(dataset.whole.documents, dataset.queries)
     found: dict[str, SystemResult] = {}
     again: list[str] = []
     engine = {"engine": "no engine: runs made elsewhere", "engine_times_are_qdrants": True}
@@ -208,7 +209,8 @@ def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, o
     elif system.rerank == "cross-encoder":
         rescore = cross_encoder(dict(zip(dataset.documents["doc_id"], dataset.passages, strict=True)))
     more = int(bool(own) and own >= set(dataset.queries["query_id"]))  # the place that its own document takes
-    retriever = Retriever(index, encoders, system, depth + more, LIMIT + more, rescore, dataset.passage_of)
+    rows = more and max(count for doc_id, count in Counter(dataset.document_ids).items() if doc_id in own)
+    retriever = Retriever(index, encoders, system, depth + rows, LIMIT + more, rescore, dataset.passage_of)
     run = retriever.run(dataset.queries)
     limit = min(LIMIT, depth) if system.rerank else LIMIT
     results = _without_own(run.results, own, limit)

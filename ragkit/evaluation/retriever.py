@@ -61,6 +61,7 @@ class Retriever:
             )
         self.index, self.encoders, self.system = index, encoders, system
         self.depth, self.limit, self.rescore, self.passage_of = depth, limit, rescore, passage_of
+        self._documents = len(set(passage_of.values())) if passage_of else 0  # counted here, in no query's time
 
     def __repr__(self) -> str:
         depth = "" if self.system.rerank is None else f", depth {self.depth}"
@@ -69,9 +70,17 @@ class Retriever:
     @public("The query cannot be answered")
     def search(self, text: str) -> Hits:
         """Return (doc_id, score) for one query text, best first. Raises RagkitError for a text that is empty."""
+        return self._whole(self.search_passages(text))
+
+    @public("The query cannot be answered")
+    def search_passages(self, text: str) -> Hits:
+        """Return what `search` does, with a document's best passage in the document's place, where there are passages.
+
+        Raises RagkitError for a text that is empty.
+        """
         if not text.strip():
             raise RagkitError(f"The query is {text!r}; expected words to search for.")
-        return self._search("", text, *self._encode([text]))
+        return self._best("", text, *self._encode([text]))
 
     @public("The query cannot be answered", kinds=False)
     def answer(self, vectors: dict[str, Vector]) -> Hits:
@@ -134,15 +143,22 @@ class Retriever:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _search(self, query_id: str, text: str, vectors: dict[str, Vector]) -> Hits:
+        return self._whole(self._best(query_id, text, vectors))
+
+    def _whole(self, hits: Hits) -> Hits:
+        """Return the documents of rows."""
+        return hits if self.passage_of is None else [(self.passage_of[row], score) for row, score in hits]
+
+    def _best(self, query_id: str, text: str, vectors: dict[str, Vector]) -> Hits:
+        """Return the best row of each document, of as many documents as the limit says."""
         if self.passage_of is None:
             return self._hits(query_id, text, vectors, self.limit)
-        count = len(set(self.passage_of.values()))
-        asked = -(-self.limit * len(self.passage_of) // count)  # as many as so many documents have on average
+        asked = -(-self.limit * len(self.passage_of) // self._documents)  # what so many documents have on average
         while True:  # until there are enough documents, however many passages of each come first
             passages = self._hits(query_id, text, vectors, asked)
-            documents = best_passages(passages, self.passage_of)
-            if len(documents) >= min(self.limit, count) or len(passages) < asked:
-                return documents[: self.limit]
+            best = best_passages(passages, self.passage_of)
+            if len(best) >= min(self.limit, self._documents) or len(passages) < asked:
+                return best[: self.limit]
             asked *= 2
 
     def _hits(self, query_id: str, text: str, vectors: dict[str, Vector], limit: int) -> Hits:
@@ -168,17 +184,19 @@ class Retriever:
 
 
 def best_passages(hits: Hits, passage_of: Mapping[str, str]) -> Hits:
-    """Return documents for passages: each with the score of its best one, best first, ties by doc_id.
+    """Return the best passage of each document, by whose score it counts: best first, ties by the document's id.
 
     Source: Dai and Callan, Deeper text understanding for IR with contextual neural language modeling (SIGIR 2019).
 
     >>> best_passages([("b#2", 0.9), ("a", 0.8), ("b#1", 0.7)], {"a": "a", "b#1": "b", "b#2": "b"})
-    [('b', 0.9), ('a', 0.8)]
+    [('b#2', 0.9), ('a', 0.8)]
     """
-    best: dict[str, float] = {}
+    best: dict[str, tuple[str, float]] = {}
     for passage, score in hits:
-        best[passage_of[passage]] = max(score, best.get(passage_of[passage], score))
-    return sorted(best.items(), key=lambda hit: (-hit[1], hit[0]))
+        document = passage_of[passage]
+        if document not in best or score > best[document][1]:
+            best[document] = passage, score
+    return [best[document] for document in sorted(best, key=lambda document: (-best[document][1], document))]
 
 
 def oracle(qrels: pd.DataFrame) -> Rescore:
