@@ -290,6 +290,17 @@ def test_a_server_under_load_answers_all_clients_alike(movies, movies_cache, mon
         bench_server(movies)
 
 
+BENCHES = [embed.bench_embed, index.bench_index, search.bench_search, scale.bench_scale]
+BENCHES += [peers.bench_peers, proof.bench_proof, bench_server]
+
+
+@pytest.mark.parametrize("bench", BENCHES)
+def test_passages_are_refused_whose_judgments_are_of_whole_documents(bench, movies):
+    cut = replace(movies, documents=movies.documents.assign(document="1"))
+    with pytest.raises(RagkitError, match="bench measures whole documents, and movies is cut into passages"):
+        bench(cut)
+
+
 def test_the_command_line_writes_rows_and_machine(tmp_path, capsys):
     out = tmp_path / "scale.json"
     assert main(["bench", "scale", "movies", "--sizes", "20", "--rounds", "1", "--json", str(out)]) == 0

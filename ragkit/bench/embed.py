@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from fastembed import LateInteractionTextEmbedding
 
-from ragkit.bench.race import race
+from ragkit.bench.race import race, refuse_passages
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.encoder import load_encoder, register_models
@@ -30,6 +30,7 @@ def bench_embed(dataset: Dataset, rounds: int = 3, documents: int = 256) -> list
     documents: how many of the collection's are embedded, spread over it evenly. Every row has the memory that the
     process grew by at most in a round of its own. Raises AssertionError if the vectors differ by more than 1e-4.
     """
+    refuse_passages(dataset)
     register_models()
     encoder = load_encoder("colbert")
     ours = type(encoder)(encoder.name, cache=False)

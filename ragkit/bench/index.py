@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
+from ragkit.bench.race import refuse_passages
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.cached_encoder import CachedEncoder
@@ -51,6 +52,7 @@ def bench_index(dataset: Dataset, rounds: int = 3, variants: Sequence[str] = VAR
     `bytes` are those that a search reads, `disk_bytes` those in the folder; ratios are to plain ColBERT's. Raises
     RagkitError as build_index does.
     """
+    refuse_passages(dataset)
     encoders = load_encoders(variants)
     for encoder in encoders.values():
         encoder.prepare(dataset.passages)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from ragkit.bench.race import refuse_passages
 from ragkit.bench.rivals import RIVALS, Ranking, Rival
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
@@ -74,6 +75,7 @@ def bench_peers(dataset: Dataset, rivals: Sequence[Rival] = RIVALS) -> list[dict
     at most from then on. A rival that is not installed, fails or takes too long is a row with its reason. Raises
     RagkitError if the first one does.
     """
+    refuse_passages(dataset)
     texts = dataset.queries["text"].tolist()
     encoders = {name: load_encoder(name) for name in sorted({"colbert", *(n for r in rivals for n in r.reads)})}
     for encoder in encoders.values():

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ragkit.bench.race import refuse_passages
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.encoder import load_encoder
@@ -23,6 +24,7 @@ def bench_proof(dataset: Dataset) -> list[dict]:
     it), and at most the cosine of the angle to the mean less the group's widest angle ("angle": tighter, no product).
     Raises AssertionError if a bound is below what it bounds.
     """
+    refuse_passages(dataset)
     encoder = load_encoder("colbert")
     documents = [_units(rows) for rows in encoder.stream(dataset.passages)]
     queries = [_units(rows) for rows in encoder.encode_queries(dataset.queries["text"].tolist())]

@@ -9,9 +9,19 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from ragkit.datasets.dataset import Dataset
 from ragkit.errors import RagkitError
 from ragkit.machine import cores
 from ragkit.progress import progress
+
+
+def refuse_passages(dataset: Dataset) -> None:
+    """Raise RagkitError for a dataset that is cut into passages: a bench ranks rows, and judged are whole documents."""
+    if dataset.has_passages:
+        raise RagkitError(
+            f"bench measures whole documents, and {dataset.name} is cut into passages: import its documents without "
+            "--passages into another folder, or compare it, which counts a document by its best passage."
+        )
 
 
 def race(contestants: Mapping[str, Callable[[int], object]], rounds: int, rival: str, warm_up: int = 1) -> list[dict]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import psutil
 
-from ragkit.bench.race import race
+from ragkit.bench.race import race, refuse_passages
 from ragkit.bench.search import searcher, title
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
@@ -36,6 +36,7 @@ def bench_scale(dataset: Dataset, sizes: Sequence[int] = SIZES, rounds: int = 20
     (seeded), so that nothing but time, memory and disk can be read from those rows. All systems share one temporary
     index of Edge, so seconds, memory and disk are of all their vectors. Raises RagkitError as open_index does.
     """
+    refuse_passages(dataset)
     names = list(dict.fromkeys(name for text, _ in SYSTEMS for name in System.parse(text).vectors))
     encoders = load_encoders(names)
     texts = dataset.queries["text"].tolist()[: rounds + 5]

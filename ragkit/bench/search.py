@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from ragkit.bench.race import race
+from ragkit.bench.race import race, refuse_passages
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import load_encoders
@@ -45,6 +45,7 @@ def bench_search(dataset: Dataset, rounds: int = 20) -> list[dict]:
     local mode's. nDCG@10 and how many queries have the ten documents of exact ColBERT, in its order, are over all
     queries. Raises RagkitError as build_index does, AssertionError if an exact contestant's scores differ.
     """
+    refuse_passages(dataset)
     names = list(dict.fromkeys(name for text, _ in SYSTEMS for name in System.parse(text).vectors))
     encoders = load_encoders(names)
     texts = dataset.queries["text"].tolist()

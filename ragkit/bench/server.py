@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ragkit.bench.race import refuse_passages
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import AnyEncoder, load_encoders
@@ -57,6 +58,7 @@ def bench_server(dataset: Dataset, rounds: int = 300, clients: Sequence[int] = C
     a connection of its own and asks its next query when the last is answered. equal: how many answers are those of one
     client alone, document by document. Queries are encoded before. Raises RagkitError if QDRANT_URL names no server.
     """
+    refuse_passages(dataset)
     systems = [System.parse(text) for text in SYSTEMS]
     encoders = load_encoders(list(dict.fromkeys(name for system in systems for name in system.vectors)))
     texts = dataset.queries["text"].tolist()
