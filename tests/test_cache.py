@@ -95,6 +95,7 @@ def open_folder():
         yield Path(folder)
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_at_once(tmp_path):
     path = tmp_path / "c.sqlite"
     context = multiprocessing.get_context("spawn")
@@ -431,6 +432,7 @@ def test_a_read_only_cache_is_read_and_told_when_something_is_missing(make, open
     assert "elete" not in str(error.value) and "RAGKIT_CACHE" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_read_only_cache_that_holds_everything_needed_works(open_folder, movies, monkeypatch):
     monkeypatch.setenv("RAGKIT_CACHE", str(open_folder))

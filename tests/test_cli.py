@@ -110,6 +110,7 @@ def test_demo_shows_the_movies_before_scifact_is_asked_for(capsys, tmp_path, mov
     assert "movies" in (tmp_path / "report.html").read_text("utf8")
 
 
+@pytest.mark.slow
 def test_runs_go_out_and_come_back_as_trec_files(capsys, tmp_path, movies_cache):
     assert main(["compare", "movies", "--systems", "dense,colbert", "--export", str(tmp_path / "out")]) == 0
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -248,6 +249,7 @@ def test_import_without_a_file_asks_for_it(arguments, tmp_path, capsys):
     assert "which file or folder?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_tilde_in_a_path_is_the_home_folder(pets, a_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

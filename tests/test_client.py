@@ -751,6 +751,7 @@ def test_a_key_over_http_to_elsewhere_is_told_once(monkeypatch):
     assert len(told) == 1
 
 
+@pytest.mark.slow
 def test_memory_beside_a_server_is_the_servers_or_not_told(stub, movies, movies_cache):
     first, again = (ragkit.compare(movies, ["dense"], where=stub.url).table()["memory_bytes"] for _ in range(2))
     assert first.item() == 20 * 1000 and again.isna().all()
@@ -758,6 +759,7 @@ def test_memory_beside_a_server_is_the_servers_or_not_told(stub, movies, movies_
     assert ragkit.compare(movies, ["bm25"], where=stub.url).table()["memory_bytes"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_query_that_is_sent_again_is_timed_by_its_last_sending(stub, movies, movies_cache, monkeypatch):
     monkeypatch.setattr("ragkit.engines._retries._FIRST_WAIT_S", 2.0)
     stub.fail("POST", "/query", *[None] * 8, Answer(429, "slow down", {"Retry-After": "2"}))
@@ -854,6 +856,7 @@ def test_an_answer_without_an_end_is_told_and_not_asked_for_again(stub, naps):
     assert naps == []
 
 
+@pytest.mark.slow
 def test_a_server_that_drips_meets_the_timeout(stub, naps):
     stub.fail("GET", "/exists", *[Raw(drip(head("200 OK", "Content-Length: 99"), b" "))] * 6)
     with pytest.raises(RagkitError, match=r"6 times .* \(the last time: no answer in time\)"):

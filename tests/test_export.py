@@ -46,6 +46,7 @@ def labels(model, text, query=False):
     return [token.label for token in Encoder(model, cache=False).tokens(text, query)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [embedded.COLBERT, embedded.TOKENS])
 def test_an_embedded_model_registered_from_its_folder_is_the_embedded_model(model):
     assert ragkit.register(model_folder(model), name="mine/model") == "mine/model"

@@ -98,6 +98,7 @@ def test_commands_take_a_part_of_what_nobody_judged(name, arguments, count, nine
     assert count(capsys.readouterr().out) == 4
 
 
+@pytest.mark.slow
 def test_an_imported_folder_is_compared_by_whatever_split_was_judged(tmp_path, csv_file, own_cache):
     path = csv_file("id,t\na,The library opens at nine.\nb,Cards cost five euros.\n")
     folder = ragkit.import_dataset(path, tmp_path / "c", text="t", id="id")

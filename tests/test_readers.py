@@ -425,6 +425,7 @@ def test_pipes_devices_and_folders_are_refused_before_they_are_opened(tmp_path):
         read_text("a\0b")
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_to_what_no_text_does_is_refused_before_memory_is_full(tmp_path):
     packer = zlib.compressobj(9, wbits=31)
     packed = b"".join([*(packer.compress(b" " * 2**24) for _ in range(36)), packer.flush()])  # of 600 MB
