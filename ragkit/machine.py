@@ -20,7 +20,7 @@ def cores() -> int:
     """Return how many cores this process may use: those it is bound to, and no more than its container is given.
 
     ONNX Runtime knows of neither, and has a thread for each core of the machine, which spin while they wait for one
-    another: in a container of two cores of 64 that is most of what they do.
+    another.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # neither macOS nor Windows
     found = len(affinity(0)) if affinity else os.cpu_count() or 1

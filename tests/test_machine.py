@@ -7,6 +7,7 @@ import pytest
 import ragkit
 from ragkit import machine
 from ragkit.encoders import embedded
+from ragkit.evaluation.retriever import cross_encoder
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,13 @@ def test_a_model_has_a_thread_for_each_core_that_may_be_used(may, asked, threads
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr("ragkit.encoders.encoder.cores", lambda: may)
     assert ragkit.Encoder(embedded.COLBERT, threads=asked)._model.model.threads == threads
+
+
+def test_so_has_a_cross_encoder(monkeypatch):
+    options = {}
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr("ragkit.encoders.encoder.cores", lambda: 3)
+    monkeypatch.setattr("ragkit.encoders._fastembed.bound_hub", lambda: None)
+    monkeypatch.setattr("ragkit.evaluation.retriever.TextCrossEncoder", lambda _, **given: options.update(given))
+    cross_encoder({})
+    assert options["threads"] == 3

@@ -19,7 +19,21 @@ Role = Literal["document", "query"]
 _CHUNK = 64
 
 
-class CachedEncoder(ABC):
+class TextEncoder(ABC):
+    """What makes vectors of texts, and what stands for it where vectors are kept."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over all that decides the vectors."""
+
+    @property
+    @abstractmethod
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 (hex) of the model's files, by name."""
+
+
+class CachedEncoder(TextEncoder):
     """Texts to float32 arrays, kept on disk by content, model and role.
 
     name: the model's; dim: numbers of a row; multivector: whether a text has several rows; source: the encoder
@@ -39,16 +53,6 @@ class CachedEncoder(ABC):
         """Say which kind of encoder of which model this is, what it makes of a text, and how long its rows are."""
         kind = "late interaction" if self.multivector else "dense"
         return f"<{type(self).__name__} {self.name}: {kind}, dim {self.dim}>"
-
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) over all that decides the arrays."""
-
-    @property
-    @abstractmethod
-    def checksums(self) -> dict[str, str]:
-        """SHA-256 (hex) of the model's files, by name."""
 
     @property
     def provider(self) -> str:

@@ -119,8 +119,11 @@ def find_model(model: str) -> tuple[type, dict]:
 def load_model(cls: type, model: str, advice: str, **options: Any) -> Any:
     """Return a model of FastEmbed's; what is downloaded for it meets a deadline and a size.
 
-    cls: FastEmbed's class, options: as it takes them. Raises RagkitError, which ends with the advice, if that fails.
+    cls: FastEmbed's class, options: as it takes them, but that no `threads` are as many as there are cores that may be
+    used. Raises RagkitError, which ends with the advice, if that fails.
     """
+    if options.get("threads") is None and cores() < (os.cpu_count() or 1):
+        options["threads"] = cores()
     if not options.get("local_files_only") and model not in embedded.FOLDERS:
         _fastembed.bound_hub()
     try:
@@ -180,8 +183,6 @@ class Encoder(CachedEncoder):
         self.cache = cache
         self._asked = _asked(threads, providers, cuda)
         self._chosen = cuda != "auto" or providers is not None  # else FastEmbed goes on with the processor
-        if threads is None and cores() < (os.cpu_count() or 1):
-            threads = cores()
         options = {"threads": threads, "providers": providers, "cuda": cuda}
         self._model = load_model(
             cls, self.name, _advice(self.name), lazy_load=True, local_files_only=not download, **options

@@ -1,14 +1,15 @@
 """What every encoder of sparse vectors does alike: encode anew each time, since words are soon counted."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from ragkit.boundary import public
+from ragkit.encoders.cached_encoder import TextEncoder
 from ragkit.vectors import Sparse
 
 
-class SparseEncoder(ABC):
+class SparseEncoder(TextEncoder):
     """Texts to sparse vectors, without a cache; the index multiplies the IDF of its documents into a query's.
 
     name: the model's.
@@ -25,16 +26,6 @@ class SparseEncoder(ABC):
     def depends_on_others(self) -> bool:
         """Whether a document's vector depends on the others that are encoded with it."""
 
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) over all that decides the vectors."""
-
-    @property
-    @abstractmethod
-    def checksums(self) -> dict[str, str]:
-        """SHA-256 (hex) of the model's files, by name."""
-
     @abstractmethod
     def encode_documents(self, texts: Sequence[str]) -> list[Sparse]:
         """Return a Sparse for each text."""
@@ -48,7 +39,7 @@ class SparseEncoder(ABC):
         """Return one query's vector; there is no cache, so it is made anew."""
         return self.encode_queries([text])[0]
 
-    def prepare(self, texts: Sequence[str]) -> None:  # noqa: B027
+    def prepare(self, texts: Sequence[str]) -> None:
         """Do nothing: there is no cache to fill."""
 
     def stream(self, texts: Sequence[str]) -> Iterator[Sparse]:
