@@ -477,6 +477,15 @@ def test_what_is_too_large_is_halved_and_that_is_remembered(naps, vectors, expec
         assert len(refused) < 6 and set(refused) <= {400, 413, 429}
 
 
+def test_no_size_is_tried_again_that_was_too_large_once(naps, vectors, expected):
+    """Within one batch, too, which is cut in many parts."""
+    with StubServer(proxy=6_000) as stub, open_index(stub.url, SPECS, **OPEN) as index:
+        index.add(DOC_IDS, vectors)
+        assert_same(answers(index, vectors), expected)
+        statuses = [seen.status for seen in stub.requests("PUT", "/points")]
+        assert statuses.count(200) > 10 > statuses.count(413) and stored(stub) == list(enumerate(DOC_IDS))
+
+
 def test_a_document_that_is_too_large_by_itself_is_named_with_its_size_and_what_refused_it(naps, vectors):
     with StubServer(proxy=1_000) as stub, open_index(stub.url, SPECS, **OPEN, options=SMALL) as index:
         with pytest.raises(RagkitError, match=r"film .0.* takes \d,\d+ bytes.*413.*client_max_body_size") as caught:
