@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ragkit.datasets.dataset import load_dataset as load_dataset
     from ragkit.datasets.dataset import load_movies as load_movies
     from ragkit.datasets.importing import import_dataset as import_dataset
-    from ragkit.datasets.importing import load_judged_or_not as load_judged_or_not
     from ragkit.datasets.importing import load_unjudged as load_unjudged
     from ragkit.datasets.judging import Judgments as Judgments
     from ragkit.datasets.judging import judging_pool as judging_pool
@@ -55,7 +54,7 @@ __getattr__, _, __all__ = lazy_loader.attach(
         "course.checking": ["check"],
         "course.playground": ["playground"],
         "datasets.dataset": ["Dataset", "load_beir", "load_dataset", "load_movies"],
-        "datasets.importing": ["import_dataset", "load_judged_or_not", "load_unjudged"],
+        "datasets.importing": ["import_dataset", "load_unjudged"],
         "datasets.judging": ["Judgments", "judging_pool", "write_queries"],
         "display.explorer": ["Explorer", "explore"],
         "display.judge": ["judge"],

@@ -15,7 +15,7 @@ from typing import Any
 
 from ragkit.addresses import is_address
 from ragkit.errors import RagkitError, shown
-from ragkit.files import write_text
+from ragkit.files import expanded, write_text
 
 STDOUT = Path("-")  # of --json: standard output in place of a file
 DEMO_SYSTEMS = ("dense", "colbert", "dense+colbert", "tokens")  # the last one, of three times the size, on the movies
@@ -40,13 +40,25 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _to_search(options: argparse.Namespace):
-    """Return the dataset; a folder is searched before anything in it is judged, too, and whole unless told."""
+    """Return the dataset; a folder is searched whole unless told."""
     from ragkit.datasets import readers
-    from ragkit.datasets.importing import load_judged_or_not, load_unjudged
+    from ragkit.datasets.importing import load_unjudged
 
-    if options.docs is None and readers.find(options.dataset, "corpus"):
+    if options.docs is None and readers.find(expanded(options.dataset), "corpus"):
         return load_unjudged(options.dataset)
-    return load_judged_or_not(options.dataset, options.docs, options.split)
+    return _judged_or_not(options)
+
+
+def _judged_or_not(options: argparse.Namespace):
+    """Return the dataset, of a folder in which nothing is judged yet too."""
+    from ragkit.datasets import readers
+    from ragkit.datasets.dataset import load_dataset
+    from ragkit.datasets.importing import load_unjudged
+
+    folder = expanded(options.dataset)
+    if readers.find(folder, "corpus") and not readers.splits(folder):
+        return load_unjudged(options.dataset, options.docs)
+    return load_dataset(options.dataset, options.docs, options.split)
 
 
 def search(options: argparse.Namespace) -> int:
@@ -81,12 +93,11 @@ def search(options: argparse.Namespace) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     """Print what is found in a dataset before anything is compared, and write it as JSON if asked."""
-    from ragkit.datasets.importing import load_judged_or_not
     from ragkit.display.verdicts import inspection_in_full
     from ragkit.evaluation.inspecting import inspect
 
     _refuse_folders(options.json)
-    dataset = load_judged_or_not(options.dataset, options.docs, options.split)
+    dataset = _judged_or_not(options)
     inspection = inspect(dataset, options.vectors.split(","))
     if options.json:
         _write_json(options, inspection.to_dict())

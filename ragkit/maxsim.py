@@ -77,6 +77,20 @@ def maxsim(query: np.ndarray, document: np.ndarray) -> MaxSim:
     return MaxSim(similarities, best, contributions, float(contributions.sum()))
 
 
+def maxsim_scores(similarities: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the score of every document from one product: (query rows, all documents' rows) to (documents,).
+
+    starts: (documents,) int, where each document's rows begin; a document has at least one. Rows are not scaled here.
+
+    >>> import numpy as np
+    >>> maxsim_scores(np.array([[1.0, 0.0, 0.6], [0.0, 1.0, 0.8]]), np.array([0, 2])).round(3).tolist()
+    [2.0, 1.4]
+    """
+    import numpy as np
+
+    return np.maximum.reduceat(similarities, starts, axis=1).sum(axis=0)
+
+
 def _unit_rows(matrix: np.ndarray, name: str) -> np.ndarray:
     import numpy as np
 

@@ -278,7 +278,7 @@ def test_a_tilde_is_the_home_folder_in_python_and_in_variables_too(pets, tmp_pat
     assert (tmp_path / "from-a-variable").is_dir()
     (tmp_path / "faq.csv").write_text("answer\nBecause.\n", "utf8")
     assert ragkit.import_dataset("~/faq.csv", "~/faq", text="answer") == tmp_path / "faq"
-    assert ragkit.load_judged_or_not("~/faq").qrels.empty
+    assert ragkit.load_unjudged("~/faq").qrels.empty
     ragkit.write_queries("~/faq", {"q": "why"})
     judgments = ragkit.Judgments("~/faq.jsonl")
     judgments.record("q", "1", 2)

@@ -65,23 +65,25 @@ def nine(tmp_path, csv_file):
 def test_a_subset_of_what_nobody_judged_is_by_the_same_rule_and_says_so(nine):
     ids = [f"d{i}" for i in range(9)]
     first = set(sorted(ids, key=lambda doc_id: hashlib.sha256(doc_id.encode()).hexdigest())[:4])
-    for load in (ragkit.load_unjudged, ragkit.load_judged_or_not):
-        dataset = load(nine, 4)
-        assert dataset.documents["doc_id"].tolist() == [doc_id for doc_id in ids if doc_id in first]
-        assert dataset.notes[0].startswith("a subset of 4 documents, by the smallest hashes of their ids")
-        for docs in (None, "all", 9, 20):
-            assert load(nine, docs) == load(nine) and load(nine, docs).notes == ()
-        with pytest.raises(ragkit.RagkitError, match="docs is 0; expected a whole number from 1"):
-            load(nine, 0)
+    load = ragkit.load_unjudged
+    dataset = load(nine, 4)
+    assert dataset.documents["doc_id"].tolist() == [doc_id for doc_id in ids if doc_id in first]
+    assert dataset.notes[0].startswith("a subset of 4 documents, by the smallest hashes of their ids")
+    for docs in (None, "all", 9, 20):
+        assert load(nine, docs) == load(nine) and load(nine, docs).notes == ()
+    with pytest.raises(ragkit.RagkitError, match="docs is 0; expected a whole number from 1"):
+        load(nine, 0)
 
 
-def test_what_is_judged_is_loaded_with_its_judgments(nine):
+@pytest.mark.parametrize("judged", [0, 1])
+def test_commands_read_a_folders_judgments_where_there_are_any(nine, judged, capsys):
     ragkit.write_queries(nine, {"q": "x"})
     judgments = ragkit.Judgments(nine.parent / "mine.jsonl")
     judgments.record("q", "d3", 1)
-    judgments.write_qrels(nine)
-    assert ragkit.load_judged_or_not(nine) == ragkit.load_beir(nine)
-    assert ragkit.load_judged_or_not("movies") == ragkit.load_movies()
+    if judged:
+        judgments.write_qrels(nine)
+    assert main(["inspect", str(nine), "--vectors=bm25", "--json=-"]) == 0
+    assert json.loads(capsys.readouterr().out)["judgments"] == judged
 
 
 @pytest.mark.parametrize(

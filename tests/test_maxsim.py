@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ragkit import RagkitError, VectorSpec, open_index
-from ragkit.maxsim import maxsim
+from ragkit.maxsim import maxsim, maxsim_scores
 
 
 def naive(query, document):
@@ -23,6 +23,14 @@ def test_it_equals_a_naive_loop(rng):
         assert result.score == pytest.approx(score, abs=1e-4)
         assert result.best.tolist() == best
         assert result.contributions.sum() == pytest.approx(score, abs=1e-4)
+
+
+def test_the_scores_of_many_documents_are_those_of_each(rng):
+    query = rng.standard_normal((3, 8))
+    documents = [rng.standard_normal((rows, 8)) for rows in (1, 4, 2, 1)]
+    scores = maxsim_scores(query @ np.concatenate(documents).T, np.array([0, 1, 5, 7]))
+    expected = [sum(max(float(q @ d) for d in rows) for q in query) for rows in documents]
+    assert scores == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("where", [":memory:", None])

@@ -7,6 +7,7 @@ from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.encoder import load_encoder
 from ragkit.encoders.token_pooling import grouped
+from ragkit.maxsim import maxsim_scores
 from ragkit.progress import progress
 
 FACTORS = (1.25, 1.5, 2.0, 3.0)
@@ -34,7 +35,7 @@ def bench_proof(dataset: Dataset) -> list[dict]:
     with progress((1 + len(FACTORS)) * len(queries), "bounding", "query") as bar:
         exact = []
         for query in queries:
-            exact.append(_maxsim(query @ flat.T, starts))
+            exact.append(maxsim_scores(query @ flat.T, starts))
             bar.update()
         for factor in FACTORS:
             groups = [_groups(rows, factor) for rows in documents]
@@ -47,7 +48,7 @@ def bench_proof(dataset: Dataset) -> list[dict]:
                 away = np.arccos(np.clip(products / lengths, -1, 1)) - angle
                 bounds = {"radius": products + radius, "angle": np.cos(np.maximum(away, 0))}
                 for name, of_rows in bounds.items():
-                    bound = _maxsim(of_rows, starts_of)
+                    bound = maxsim_scores(of_rows, starts_of)
                     assert (bound >= scores - 1e-3).all(), "a bound is below the score that it bounds"
                     order = np.argsort(-bound)
                     for depth in DEPTHS:
@@ -82,8 +83,3 @@ def _units(rows: np.ndarray) -> np.ndarray:
 
 def _starts(lengths: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int)
-
-
-def _maxsim(similarities: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Return the score of each document: similarities (query rows, all documents' rows) to (documents,)."""
-    return np.maximum.reduceat(similarities, starts, axis=1).sum(axis=0)

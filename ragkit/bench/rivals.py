@@ -13,6 +13,7 @@ from ragkit.encoders.variants import Variant, load_encoders, vector_spec
 from ragkit.engines.index import Prefetch
 from ragkit.engines.opening import open_index
 from ragkit.evaluation.systems import System
+from ragkit.maxsim import maxsim_scores
 
 # Documents by their number in the dataset, and their scores, best first.
 Ranking = list[tuple[int, float]]
@@ -103,7 +104,7 @@ class NumPy(Rival):
         np.save(folder / "rows.npy", self._rows)
 
     def search(self, query, limit):
-        return _best(np.maximum.reduceat(query["colbert"] @ self._rows.T, self._starts, axis=1).sum(axis=0), limit)
+        return _best(maxsim_scores(query["colbert"] @ self._rows.T, self._starts), limit)
 
 
 class MaxsimCpu(Rival):

@@ -15,6 +15,7 @@ from ragkit.engines.ingest import build_index
 from ragkit.engines.opening import TEMPORARY
 from ragkit.evaluation.measures import per_query
 from ragkit.evaluation.systems import System
+from ragkit.maxsim import maxsim_scores
 from ragkit.vectors import Hits
 
 LIMIT = 100
@@ -125,7 +126,7 @@ def _numpy(dataset: Dataset, encoder, queries: list) -> Callable[[int], list[flo
     starts = np.cumsum([0, *lengths])[:-1]
 
     def run(i: int) -> list[float]:
-        scores = np.maximum.reduceat(queries[i] @ rows.T, starts, axis=1).sum(axis=0)
+        scores = maxsim_scores(queries[i] @ rows.T, starts)
         return np.sort(scores)[::-1][:LIMIT].tolist()
 
     return run

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from ragkit.datasets.dataset import load_dataset as load_dataset
     from ragkit.datasets.dataset import load_movies as load_movies
     from ragkit.datasets.importing import import_dataset as import_dataset
-    from ragkit.datasets.importing import load_judged_or_not as load_judged_or_not
     from ragkit.datasets.importing import load_unjudged as load_unjudged
     from ragkit.datasets.inspecting import Check as Check
     from ragkit.datasets.inspecting import Inspection as Inspection
@@ -22,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "dataset": ["Dataset", "load_beir", "load_dataset", "load_movies"],
-        "importing": ["import_dataset", "load_judged_or_not", "load_unjudged"],
+        "importing": ["import_dataset", "load_unjudged"],
         "inspecting": ["Check", "Inspection"],
         "judging": ["Judgments", "judging_pool", "write_queries"],
     },

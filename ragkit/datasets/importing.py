@@ -13,7 +13,7 @@ import pandas as pd
 from ragkit.boundary import public, whole_number
 from ragkit.datasets import passages, readers
 from ragkit.datasets.contents import checked_id, checked_text, is_parquet, read_text
-from ragkit.datasets.dataset import Dataset, load_dataset, subset
+from ragkit.datasets.dataset import Dataset, subset
 from ragkit.datasets.qrels import read_judgments
 from ragkit.datasets.records import Records, is_jsonl, of_frame, read_delimited, read_records
 from ragkit.errors import RagkitError, shorten
@@ -152,18 +152,6 @@ def load_unjudged(folder: str | Path, docs: int | Literal["all"] | None = None) 
             documents = subset(documents, set(), docs)
             notes.append(f"a subset of {docs:,} documents, by the smallest hashes of their ids: others are not found")
     return Dataset(name, documents, queries, qrels, notes=tuple(notes))
-
-
-@public("The dataset cannot be loaded")
-def load_judged_or_not(source: str | Path, docs: int | Literal["all"] | None = None, split: str = "test") -> Dataset:
-    """Return what load_dataset does or, of a folder in which nothing is judged yet, what load_unjudged does.
-
-    source, docs, split: as these take them. Raises RagkitError as they do.
-    """
-    folder = expanded(source)
-    if readers.find(folder, "corpus") and not readers.splits(folder):
-        return load_unjudged(folder, docs)
-    return load_dataset(source, docs, split)
 
 
 def _judgments(folder: Path, documents: pd.DataFrame) -> Iterator[pd.DataFrame]:
