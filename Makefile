@@ -35,8 +35,8 @@ endif
 
 help:
 	@echo "make demo     the comparison: two tables and build/report.html"
-	@echo "make test     unit tests, and every notebook against its stored outputs"
-	@echo "make thorough what make test leaves out: kills, installs, browsers, benches, others' programs"
+	@echo "make test     unit tests, and notebooks against their stored outputs"
+	@echo "make thorough what make test leaves out: two lessons, kills, installs, browsers, benches, others' programs"
 	@echo "make check    while you work: lint, types, the quick unit tests"
 	@echo "make lab      JupyterLab on my-lessons/, a copy of the lessons without outputs, made once"
 	@echo "make site     lessons, docs and API as pages, in build/site: open index.html, no network needed"
@@ -99,7 +99,7 @@ test: $(READY)
 
 # What a change breaks seldom, and takes long to see; CI runs it after make test. Together they leave nothing out.
 thorough: $(VENV)/.extras
-	$(BIN)/python -m pytest $(PARALLEL) -m "thorough and not online and not server" ragkit tests
+	$(BIN)/python -m pytest $(PARALLEL) -m "thorough and not online and not server"
 
 # Without notebooks, SciFact and what else takes seconds.
 check: lint

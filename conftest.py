@@ -15,10 +15,13 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 if "RAGKIT_MIRROR" not in os.environ and (ROOT.parent / "shared" / "data" / "beir").is_dir():
     os.environ["RAGKIT_MIRROR"] = str(ROOT.parent / "shared" / "data")
 
-# With several workers the longest files begin first, so that none is waited for at the end. The lesson that takes
-# longest also encodes SciFact; the other files that read it come last, when its vectors are in the cache, and of those
-# the longest first.
-LONGEST = ("06_cost_of_tokens.ipynb", "test_systems.py", "test_client.py", "test_site.py", "test_lab_browser.py")
+# Lessons of ten minutes: their encoding and searching is half of all tests.
+THOROUGH = ("06_cost_of_tokens.ipynb", "07_first_stages.ipynb")
+# With several workers the longest files begin first, so that none is waited for at the end. One lesson, in each part of
+# the tests, also encodes SciFact; the other files that read it come last, when its vectors are in the cache, and of
+# those the longest first.
+ENCODES = ("06_cost_of_tokens.ipynb", "04_compare_on_scifact.ipynb")
+LONGEST = (*ENCODES, "test_systems.py", "test_client.py", "test_site.py", "test_lab_browser.py")
 LONGEST += ("test_ingest.py", "test_package.py", "07_first_stages.ipynb", "test_notebooks.py")
 # Exercises are not executed; their solutions are. Two programs are for packages that no lock has (docs/bridges.md).
 collect_ignore_glob = ["notebooks/exercises/*", "tests/compare_exports.py", "tests/make_mteb.py"]
@@ -62,7 +65,7 @@ def no_source_of_scifact() -> str:
 def pytest_configure(config):
     config.addinivalue_line("markers", "scifact: reads SciFact; skipped, loudly, where no source of it exists")
     config.addinivalue_line("markers", "slow: takes seconds; in make test, not in make check")
-    config.addinivalue_line("markers", "thorough: kills, installs, browsers, benches, others' programs; make thorough")
+    config.addinivalue_line("markers", "thorough: takes minutes, or other programs; in make thorough, not in make test")
     if hasattr(config, "workerinput"):
         core_of_its_own(config.workerinput["workerid"])
 
@@ -81,7 +84,7 @@ def core_of_its_own(worker: str) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
+        if "browser" in getattr(item, "fixturenames", ()) or item.path.name in THOROUGH:
             item.add_marker("thorough")
         if reads_scifact(item) or item.get_closest_marker("thorough"):
             item.add_marker("slow")
@@ -89,8 +92,8 @@ def pytest_collection_modifyitems(config, items):
         return
     late = {item.path for item in items if reads_scifact(item)}
     place = {name: i for i, name in enumerate(LONGEST)}
-    encodes = ROOT / "notebooks" / LONGEST[0]
-    items.sort(key=lambda item: (item.path in late and item.path != encodes, place.get(item.path.name, len(place))))
+    late -= {ROOT / "notebooks" / name for name in ENCODES}
+    items.sort(key=lambda item: (item.path in late, place.get(item.path.name, len(place))))
 
 
 def reads_cranfield(item) -> bool:

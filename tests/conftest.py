@@ -1,7 +1,6 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -25,11 +24,15 @@ def browser():
         started.close()
 
 
-@pytest.fixture(autouse=True)
-def few_timed(monkeypatch):
-    """Time the encoding of few queries: that of 50, for each system, is half of what a comparison takes."""
-    if "ragkit.evaluation.retriever" in sys.modules:
-        monkeypatch.setattr("ragkit.evaluation.retriever.ENCODED", 3)
+@pytest.fixture(scope="session", autouse=True)
+def few_timed():
+    """Time the encoding of few queries: that of 50, for each system, is half of what a comparison takes.
+
+    Before the fixtures of a module, which compare as well.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ragkit.evaluation.retriever.ENCODED", 3)
+        yield
 
 
 @pytest.fixture()

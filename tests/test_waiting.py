@@ -12,9 +12,10 @@ from ragkit.encoders.encoder import Encoder
 from ragkit.evaluation.retriever import ENCODED, WARM_UP
 
 
-@pytest.fixture()
-def few_timed():
-    """As many as the kit times."""
+@pytest.fixture(autouse=True)
+def as_many_timed_as_the_kit_does(monkeypatch):
+    """And not the few of other tests; it was imported before they were made few."""
+    monkeypatch.setattr("ragkit.evaluation.retriever.ENCODED", ENCODED)
 
 
 @pytest.fixture()
