@@ -7,6 +7,9 @@ import pytest
 
 import ragkit
 from ragkit import RagkitError, Retriever, System, per_query
+from ragkit.display import plots, tables
+from ragkit.display.verdicts import verdicts
+from ragkit.evaluation.inspecting import estimated, measured
 from ragkit.evaluation.retriever import WARM_UP
 
 
@@ -172,6 +175,45 @@ def test_a_comparison_refuses_the_same_system_twice(movies):
         ragkit.compare(movies, ["dense+colbert", "dense→colbert"])
     with pytest.raises(RagkitError, match="'MAP' was not computed"):
         ragkit.compare(movies, ["dense"]).values("MAP")
+
+
+def of_runs(dataset, measures):
+    """A comparison of two runs made by hand: one has each query's judged documents in order, one the other way."""
+    best = dataset.qrels.sort_values(["query_id", "relevance"], ascending=[True, False])
+    best = best.assign(score=-np.arange(len(best), dtype=float))[["query_id", "doc_id", "score"]]
+    return ragkit.compare(
+        dataset, [], measures=measures, runs={"worst": best.assign(score=-best["score"]), "best": best}
+    )
+
+
+def test_a_measure_is_found_by_any_of_its_names(movies):
+    comparison = of_runs(movies, ["MRR@10", "NDCG@10"])
+    plain = of_runs(movies, ["RR@10", "nDCG@10"])
+    for alias, name in (("RR@10", "MRR@10"), ("nDCG@10", "NDCG@10"), ("MRR@10", "MRR@10")):
+        pd.testing.assert_frame_equal(comparison.values(alias), plain.values(alias))
+        assert comparison.evidence(alias).equals(plain.evidence(alias))
+        assert comparison.named(alias) == name and name in tables.evidence(comparison, alias)
+        assert f" {name} (" in verdicts(comparison, alias)[0]
+        assert plots.differences(comparison, "best", "worst", alias).get_ylabel() == f"difference in {name}"
+        assert plots.quality_cost(comparison, alias).get_ylabel() == f"{name}, 95 % interval"
+    with pytest.raises(RagkitError, match="'nDCG@5' was not computed; this comparison has MRR@10, NDCG@10"):
+        comparison.values("nDCG@5")
+    with pytest.raises(RagkitError, match="knows no measure 'nDGC@10'"):
+        comparison.values("nDGC@10")
+
+
+@pytest.mark.parametrize(
+    ("measures", "first"),
+    [(["RR@10", "NDCG@10"], "NDCG@10"), (["R@100", "nDCG@10"], "nDCG@10"), (["P@5", "RR@10"], "P@5")],
+)
+def test_what_is_told_where_no_measure_is_named_is_ndcg_or_the_first(measures, first, movies):
+    comparison = of_runs(movies, measures)
+    assert comparison.named() == first
+    assert comparison.values().equals(comparison.values(first))
+    assert tables.evidence(comparison) == tables.evidence(comparison, first)
+    assert verdicts(comparison) == verdicts(comparison, first)
+    before = estimated(len(movies.queries))
+    assert (measured(before, comparison) == before) is (first == "P@5")  # it is estimated for nDCG@10
 
 
 @pytest.mark.scifact

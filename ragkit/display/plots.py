@@ -81,7 +81,7 @@ def differences(
     comparison: Comparison,
     system: str,
     baseline: str,
-    measure: str = "nDCG@10",
+    measure: str | None = None,
     ax: Axes | None = None,
     labels: pd.Series | None = None,
 ) -> Axes:
@@ -90,6 +90,7 @@ def differences(
     labels: what to call each query, by query_id; the three extremes on either side are named.
     """
     ax = _axes(ax, 7.5, 3.4)
+    measure = comparison.named(measure)
     values = comparison.values(measure)
     difference = (values[system] - values[baseline]).sort_values(kind="stable")
     x = np.arange(len(difference))
@@ -123,7 +124,7 @@ def differences(
 
 
 def quality_cost(
-    comparison: Comparison, measure: str = "nDCG@10", cost: str = "p50_ms", ax: Axes | None = None
+    comparison: Comparison, measure: str | None = None, cost: str = "p50_ms", ax: Axes | None = None
 ) -> Axes:
     """Draw each system as a labelled point: its quality against what a query or a document costs, both intervals.
 
@@ -133,6 +134,7 @@ def quality_cost(
     """
     ax = _axes(ax, 6.0, 3.4)
     ax.set_xscale("log")
+    measure = comparison.named(measure)
     frame = comparison.table().merge(comparison.evidence(measure)[["system", "low", "high"]], on="system")
     lines = frame["system"].map(is_oracle) | frame[cost].isna()
     points = {}

@@ -57,7 +57,7 @@ def render(pairs: Sequence[tuple[Dataset, Comparison]]) -> str:
 
 def _collection(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
     head, *lines = tables.headline(comparison).split("\n")
-    measure = _measure(comparison)
+    measure = comparison.named()
     command = comparison.config.get("command")
     columns = _columns(comparison, measure)
     with plt.rc_context(_STYLE), warnings.catch_warnings():
@@ -83,10 +83,6 @@ def _collection(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
         "config": list(_flat(comparison.config)),
         "command": command if isinstance(command, str | None) else shlex.join(command),
     }
-
-
-def _measure(comparison: Comparison) -> str:
-    return "nDCG@10" if "nDCG@10" in comparison.measures else comparison.measures[0]
 
 
 def _columns(comparison: Comparison, measure: str) -> list[dict[str, Any]]:
@@ -186,7 +182,7 @@ def _image(figure: Figure, text: str, wide: bool) -> dict[str, Any]:
 
 def _browser(dataset: Dataset, comparison: Comparison, characters: int) -> dict[str, Any]:
     """Return what the page's script shows of each query; documents and runs name each other by place."""
-    values = comparison.values(_measure(comparison))
+    values = comparison.values()
     systems = list(values.columns)
     real = [system for system in systems if not plots.is_oracle(system)]
     spread = (values[real].max(axis=1) - values[real].min(axis=1)).sort_values(ascending=False, kind="stable")

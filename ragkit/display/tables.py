@@ -78,9 +78,10 @@ def cost(comparison: Comparison) -> str:
     return table(frame.dropna(axis="columns", how="all"))
 
 
-def evidence(comparison: Comparison, measure: str = "nDCG@10") -> str:
+def evidence(comparison: Comparison, measure: str | None = None) -> str:
     """Return one measure of every system with its interval, and its difference to the baseline with interval, p alone
     and in its family, and the queries it wins, ties and loses; below the table, which family that is."""
+    measure = comparison.named(measure)
     frame = comparison.evidence(measure)
     rows = []
     for row in frame.to_dict("records"):

@@ -22,12 +22,13 @@ _SHORT = {
 
 
 @public("The comparison cannot be put in words")
-def verdicts(comparison: Comparison, measure: str = "nDCG@10") -> list[str]:
+def verdicts(comparison: Comparison, measure: str | None = None) -> list[str]:
     """Return one sentence for each system but the baseline: whether it is better, by how much, at what cost.
 
     A difference is shown if its p, corrected for the family by Holm's method, is below 0.05. The interval in
-    brackets is that of the pair alone: it says how much, the test whether.
+    brackets is that of the pair alone: it says how much, the test whether. measure: as Comparison.named takes it.
     """
+    measure = comparison.named(measure)
     frame = comparison.evidence(measure)
     baseline = comparison.systems[0].system
     costs = comparison.table().set_index("system")

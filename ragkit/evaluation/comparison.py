@@ -10,7 +10,7 @@ import pandas as pd
 from ragkit.datasets.inspecting import Inspection
 from ragkit.errors import RagkitError, shorten
 from ragkit.evaluation import statistics
-from ragkit.evaluation.measures import JUDGED, MEASURES, per_query
+from ragkit.evaluation.measures import JUDGED, MEASURES, find_measure, per_query
 from ragkit.evaluation.systems import Run, is_oracle
 from ragkit.html_table import html_table
 
@@ -105,24 +105,36 @@ class Comparison:
             for s in self.systems
         )
 
-    def values(self, measure: str = "nDCG@10") -> pd.DataFrame:
-        """Return one row a query and one column a system, of one measure.
+    def named(self, measure: str | None = None) -> str:
+        """Return the name under which a measure is here, be it asked for by an alias (RR@10 is MRR@10).
+
+        None: the one that is told first, which is nDCG@10 where it was computed, else the first. Raises RagkitError for
+        a measure that was not computed.
+        """
+        if measure is None:
+            return find_measure("nDCG@10", self.measures) or self.measures[0]
+        found = find_measure(measure, self.measures)
+        if found is None:
+            raise RagkitError(f"{measure!r} was not computed; this comparison has {', '.join(self.measures)}.")
+        return found
+
+    def values(self, measure: str | None = None) -> pd.DataFrame:
+        """Return one row a query and one column a system, of one measure, named as `named` takes it.
 
         Raises RagkitError for a measure that was not computed.
         """
-        if measure not in self.measures:
-            raise RagkitError(f"{measure!r} was not computed; this comparison has {', '.join(self.measures)}.")
+        measure = self.named(measure)
         return pd.DataFrame({s.system: s.values[measure] for s in self.systems})
 
-    def evidence(self, measure: str = "nDCG@10", baseline: str | None = None) -> pd.DataFrame:
+    def evidence(self, measure: str | None = None, baseline: str | None = None) -> pd.DataFrame:
         """Return one row a system: its mean, and what its difference to the baseline is worth.
 
         mean, low, high: with a 95 % interval. difference and its interval, p, wins, ties, losses: of this pair
         alone (see statistics.Paired). p_holm: p corrected for the family, which is every system compared with
         this baseline by this measure, near-copies too, and no oracle; family: its name. detectable: the smallest
         true difference that these queries would show in the family (see statistics.detectable). What a row does
-        not have is NaN. baseline: a system's name, the first one if None. Raises RagkitError for an unknown
-        measure or baseline.
+        not have is NaN. measure: as `named` takes it; baseline: a system's name, the first one if
+        None. Raises RagkitError for an unknown measure or baseline.
         """
         values = self.values(measure)
         baseline = self[baseline].system if baseline else self.systems[0].system
@@ -202,5 +214,6 @@ def without_nan(value: Any) -> Any:
 def system_result(run: Run, qrels: pd.DataFrame, cost: Cost, measures: Sequence[str] = MEASURES) -> SystemResult:
     """Return the run's measures and cost together."""
     values = per_query(run.results, qrels, [*measures, JUDGED])
-    judged = values.pop(JUDGED).mean()
+    asked = find_measure(JUDGED, measures)
+    judged = values[asked].mean() if asked else values.pop(JUDGED).mean()
     return SystemResult(run.system, values, run.results, run.ms, cost, judged, run.encoding_ms)

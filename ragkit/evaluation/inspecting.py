@@ -26,6 +26,7 @@ from ragkit.engines.opening import temporary_index
 from ragkit.errors import shorten
 from ragkit.evaluation.agreement import DEPTH, Agreement, agreement, first, success
 from ragkit.evaluation.comparison import Comparison
+from ragkit.evaluation.measures import find_measure
 from ragkit.evaluation.retriever import Retriever
 from ragkit.evaluation.statistics import ALPHA, detectable_by
 from ragkit.evaluation.systems import System, is_oracle
@@ -230,13 +231,14 @@ def _by(queries: int, comparisons: int, dataset: str = "scifact") -> list[float]
     return [detectable_by(spreads[dataset], queries, comparisons) for spreads in SPREADS.values()]
 
 
-def measured(estimate: Check, comparison: Comparison, measure: str = "nDCG@10") -> Check:
+def measured(estimate: Check, comparison: Comparison) -> Check:
     """Return the check with what these systems' queries show in place of the estimate, which it still tells.
 
-    As it was where nothing is compared with anything, or by another measure. A fault where no difference is shown, and
-    even the system that is most like the baseline would have to differ by more than 0.1.
+    As it was where nothing is compared with anything, or nDCG@10 was not computed. A fault where no difference is
+    shown, and even the system that is most like the baseline would have to differ by more than 0.1.
     """
-    if len(comparison.systems) < 2 or measure not in comparison.measures or comparison.queries < 2:
+    measure = find_measure("nDCG@10", comparison.measures)
+    if len(comparison.systems) < 2 or measure is None or comparison.queries < 2:
         return estimate
     rows = [row for row in comparison.evidence(measure).to_dict("records")[1:] if not is_oracle(row["system"])]
     if not rows:

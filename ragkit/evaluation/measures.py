@@ -72,6 +72,17 @@ def parsed_measures(names: Sequence[str]) -> dict[Any, str]:
     return parsed
 
 
+def find_measure(name: str, names: Sequence[str]) -> str | None:
+    """Return which of the names is that measure's, an alias too; None if none is.
+
+    Raises RagkitError as parsed_measures does.
+
+    >>> find_measure("RR@10", ["nDCG@10", "MRR@10"])
+    'MRR@10'
+    """
+    return name if name in names else parsed_measures(names).get(next(iter(parsed_measures([name]))))
+
+
 def check_results(results: pd.DataFrame, what: str = "The run") -> None:
     """Raise RagkitError, which begins with `what`, unless a table is a run that can be measured."""
     _columns(results, what, "score")
