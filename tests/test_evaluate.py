@@ -216,6 +216,12 @@ def test_what_is_told_where_no_measure_is_named_is_ndcg_or_the_first(measures, f
     assert (measured(before, comparison) == before) is (first == "P@5")  # it is estimated for nDCG@10
 
 
+def test_a_share_of_judged_documents_that_is_asked_for_is_a_measure_too(movies):
+    comparison = of_runs(movies, ["RR@10", "Judged@10"])
+    assert comparison.measures == ["RR@10", "Judged@10"]
+    assert comparison.values("Judged@10").mean().tolist() == comparison.table()["Judged@10"].tolist() == [1.0, 1.0]
+
+
 @pytest.mark.scifact
 def test_scifacts_subset_scores_what_the_readme_says():
     table = ragkit.compare(ragkit.load_beir("scifact"), ["dense", "dense+colbert"]).table().set_index("system")
