@@ -308,6 +308,19 @@ def write_sums(folder: str | Path, sums: Mapping[str, str]) -> None:
     write_text(Path(folder) / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
 
 
+def fault(folder: str | Path, name: str, expected: str | None) -> str:
+    """Return what is the matter with a file by the SHA-256 (hex) that checksums have for it; "" if nothing.
+
+    That is "not in SHA256SUMS" where they have none (None), "missing", or "damaged". Raises RagkitError as `inside`.
+    """
+    path = inside(folder, name)
+    if expected is None:
+        return f"not in {SUMS}"
+    if not os.path.isfile(path):  # no error for a name that no disk could hold
+        return "missing"
+    return "" if sha256(path) == expected else "damaged"
+
+
 def damaged(folder: str | Path, part: str = "") -> list[str]:
     """Return a line for each file that the folder's checksums list and that is missing or differs; [] if intact.
 
@@ -317,13 +330,5 @@ def damaged(folder: str | Path, part: str = "") -> list[str]:
     sums = read_sums(folder)
     if not sums:
         raise RagkitError(f"{folder}: no {SUMS} in it. Fill it with: python -m ragkit prefetch --to {folder}")
-    found = []
-    for name, expected in sums.items():
-        path = inside(folder, name)
-        if not name.startswith(part):
-            continue
-        if not os.path.isfile(path):  # no error for a name that no disk could hold
-            found.append(f"{name}: missing")
-        elif sha256(path) != expected:
-            found.append(f"{name}: damaged")
-    return found
+    faults = {name: fault(folder, name, expected) for name, expected in sums.items() if name.startswith(part)}
+    return [f"{name}: {why}" for name, why in faults.items() if why]

@@ -10,7 +10,7 @@ import platformdirs
 
 from ragkit.addresses import checked, is_address
 from ragkit.errors import RagkitError
-from ragkit.files import SUMS, expanded, read_sums, saying, sha256
+from ragkit.files import SUMS, expanded, fault, read_sums, saying
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -74,16 +74,14 @@ def shipped(name: str) -> Path:
 @functools.cache
 def _check_shipped(folder: Path, name: str, *_: int) -> None:
     try:
-        expected = read_sums(folder).get(name)
+        sums = read_sums(folder)
     except RagkitError as error:
         raise RagkitError(f"{folder / SUMS} is damaged; {_restore()}.") from error
-    if expected is None:
+    if name not in sums:
         raise RagkitError(f"{folder / SUMS} does not list {name}, so it is cut or out of date; {_restore()}.")
-    found = sha256(folder / name)
-    if found != expected:
+    if fault(folder, name, sums[name]):
         raise RagkitError(
-            f"{folder / name} is damaged or was edited: its SHA-256 is {found[:12]}…, {SUMS} says {expected[:12]}…; "
-            f"{_restore()}."
+            f"{folder / name} is damaged or was edited: its SHA-256 is not the one in {SUMS}; {_restore()}."
         )
 
 
@@ -135,7 +133,7 @@ def in_mirror(name: str) -> Path | None:
 @functools.cache
 def _verify(folder: Path, name: str, *_: int) -> None:
     expected = read_sums(folder).get(name)
-    if expected and sha256(folder / name) != expected:
+    if expected and fault(folder, name, expected):
         raise RagkitError(
             f"{folder / name} is damaged: its SHA-256 is not the one in {SUMS}. Copy that file again, or unset "
             "RAGKIT_MIRROR to do without the folder."

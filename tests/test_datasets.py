@@ -218,7 +218,10 @@ def test_without_cache_mirror_and_network_the_message_says_what_to_do(known):
         ragkit.load_beir("tiny")
 
 
-@pytest.mark.parametrize("member", ["../escaped.txt", "/tmp/escaped.txt", "tiny/../../escaped.txt", "..\\escaped.txt"])
+ESCAPING = ["../escaped.txt", "/tmp/escaped.txt", "tiny/../../escaped.txt", "..\\escaped.txt", "C:escaped.txt"]
+
+
+@pytest.mark.parametrize("member", ESCAPING)
 def test_a_zip_member_that_would_escape_is_refused(known, monkeypatch, tmp_path, own_cache, member):
     monkeypatch.setenv("RAGKIT_MIRROR", str(tmp_path / "m"))
     known[1](tmp_path / "m" / "beir" / "tiny.zip", extra=[member])

@@ -224,7 +224,7 @@ def test_a_changed_model_file_is_refused(own_data):
     assert Encoder(embedded.COLBERT, cache=False).dim == 128
     embedded.model_folder.cache_clear()
     (own_data / "models/colbert-minilm-l6/model.onnx").write_bytes(b"not the model")
-    with pytest.raises(RagkitError, match="colbert-minilm-l6/model.onnx: SHA-256 is .* git checkout -- data/models"):
+    with pytest.raises(RagkitError, match="l6/model.onnx is damaged by SHA256SUMS.* git checkout -- data/models"):
         Encoder(embedded.COLBERT)
 
 

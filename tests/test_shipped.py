@@ -76,5 +76,5 @@ def test_a_manifest_that_is_gone_is_told(own_data):
 
 
 def test_a_file_is_read_for_its_checksum_once_a_process(own_data, monkeypatch):
-    monkeypatch.setattr("ragkit.paths.sha256", lambda path: pytest.fail(f"{path} was hashed again"))
+    monkeypatch.setattr("ragkit.files.sha256", lambda path: pytest.fail(f"{path} was hashed again"))
     read()

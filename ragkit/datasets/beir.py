@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pooch
@@ -26,6 +26,7 @@ from ragkit.files import (
     beside,
     damaged,
     expanded,
+    inside,
     largest_unpacked,
     new_mode,
     read_sums,
@@ -278,9 +279,14 @@ def _unzip(archive: Path, stage: Path) -> None:
         with saying(f"{archive} cannot be unpacked", _ELSEWHERE), zipfile.ZipFile(archive) as zipped:
             members = zipped.infolist()
             for member in members:
-                name = member.filename
-                if not (stage / name).resolve().is_relative_to(stage.resolve()) or "\\" in name:
-                    raise RagkitError(f"{archive}: member {name!r} would be written outside its folder; refused.")
+                if not PurePosixPath(member.filename).parts:  # "./", which some programs put first, or no name at all
+                    continue
+                try:
+                    inside(stage, member.filename)
+                except RagkitError:
+                    raise RagkitError(
+                        f"{archive}: member {member.filename!r} would be written outside its folder; refused."
+                    ) from None
             need, free = sum(member.file_size for member in members), shutil.disk_usage(stage).free
             if need > largest_unpacked(archive):
                 raise RagkitError(

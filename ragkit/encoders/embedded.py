@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from ragkit.errors import RagkitError
-from ragkit.files import SUMS, read_sums, sha256
+from ragkit.files import SUMS, fault, read_sums
 from ragkit.paths import data_dir, restoring, shipped
 
 DENSE = "sentence-transformers/all-MiniLM-L6-v2"
@@ -37,10 +37,6 @@ def model_folder(model: str) -> Path:
     for name, expected in checksums().items():
         if not name.startswith(FOLDERS[model] + "/"):
             continue
-        found = sha256(root / name) if (root / name).is_file() else "no file"
-        if found != expected:
-            raise RagkitError(
-                f"{root / name}: SHA-256 is {found}, SHA256SUMS says {expected}. "
-                f"Restore it with: {restoring('data/models')}"
-            )
+        if why := fault(root, name, expected):
+            raise RagkitError(f"{root / name} is {why} by {SUMS}. Restore it with: {restoring('data/models')}")
     return root / FOLDERS[model]

@@ -16,7 +16,7 @@ from ragkit.encoders.cached_encoder import CachedEncoder
 from ragkit.encoders.encoder import find_model, load_model
 from ragkit.encoders.variants import load_encoders
 from ragkit.errors import RagkitError, amount, given
-from ragkit.files import SUMS, expanded, inside, read_sums, sha256, sweep_beside, whole, write_sums
+from ragkit.files import SUMS, expanded, fault, inside, read_sums, sha256, sweep_beside, whole, write_sums
 from ragkit.paths import home, mirror_folder
 from ragkit.workshop import wheels
 from ragkit.workshop.verify import unlisted
@@ -112,14 +112,10 @@ class _Folder:
         _check_links(path)
         self.path, found = path, read_sums(path)
         others = {name for name in found if name.partition("/")[0] not in PARTS or "/" not in name}
-        self.sums = {n: d for n, d in found.items() if n in others or self._holds(n, d)}
+        self.sums = {n: d for n, d in found.items() if n in others or not fault(path, n, d)}
         for name in found.keys() - self.sums.keys():  # damaged: whoever made it makes it anew
             if not (path / name).is_dir():
                 (path / name).unlink(missing_ok=True)
-
-    def _holds(self, name: str, digest: str) -> bool:
-        path = inside(self.path, name)
-        return path.is_file() and sha256(path) == digest
 
     def vouch(self, files: Iterable[Path]) -> None:
         """Write the checksums of new files."""
@@ -144,7 +140,7 @@ class _Folder:
         All of them are there, or none. Raises RagkitError for a file that is in the way and that nobody vouches for.
         """
         digests = {name: sha256(file) for name, file in files.items()}
-        changed = [name for name, digest in digests.items() if not self._holds(name, digest)]
+        changed = [name for name, digest in digests.items() if fault(self.path, name, digest)]
         for name in changed:
             if name not in self.sums and (self.path / name).exists():
                 raise RagkitError(f"{self.path / name} is not the file that would be put there; move it away.")
