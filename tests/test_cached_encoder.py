@@ -31,7 +31,7 @@ class Lengths(CachedEncoder):
 
 
 def array(text, role="document"):
-    return np.full((len(text) % 4 + 1, 3), len(text) + (0.5 if role == "query" else 0), np.float32)
+    return np.full((len(text) % 4 + 1, 3), len(text) + {"document": 0, "query": 0.5}[role], np.float32)
 
 
 def same(found, texts, role="document"):
@@ -157,11 +157,11 @@ def test_what_is_shared_is_what_was_asked_for(own_cache, tmp_path):
     same(EmbeddingCache(path).get(["a", "bb", "dddd"]), ["a", "bb", "dddd"])
 
 
-@pytest.mark.parametrize("read", ["encode_documents", "share"])
+@pytest.mark.parametrize("read", ["encode_documents", "encode_queries", "share"])
 def test_a_row_that_a_disk_changed_is_encoded_again(own_cache, tmp_path, read):
-    encoder = Lengths()
-    encoder.prepare(["a", "bb"])
-    path = encoder._store("document").path
+    encoder, role = Lengths(), "query" if read == "encode_queries" else "document"
+    encoder._encode(["a", "bb"], role)
+    path = encoder._store(role).path
     with sqlite3.connect(path) as db:
         db.execute("UPDATE arrays SET data = zeroblob(length(data))")
     db.close()
@@ -170,9 +170,9 @@ def test_a_row_that_a_disk_changed_is_encoded_again(own_cache, tmp_path, read):
         if read == "share":
             same(EmbeddingCache(fresh.share(tmp_path, ["a", "bb"], "document")).get(["a", "bb"]), ["a", "bb"])
         else:
-            same(fresh.encode_documents(["bb", "a"]), ["bb", "a"])
+            same(getattr(fresh, read)(["bb", "a"]), ["bb", "a"], role)
     assert sorted(fresh.asked) == ["a", "bb"]
-    same(Lengths().encode_documents(["a", "bb"]), ["a", "bb"])
+    same(Lengths()._encode(["a", "bb"], role), ["a", "bb"], role)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

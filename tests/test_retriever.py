@@ -191,6 +191,20 @@ def test_passages_of_one_document_in_front_are_no_reason_to_stop():
     assert asked == [12]  # there are no more documents
 
 
+def test_an_engine_is_told_whether_a_rerank_is_each_shards_own(encoders):
+    asked = []
+
+    class Recorded:
+        def search(self, *of):
+            asked.append(of)
+            return []
+
+    for system in (System("dense", "colbert"), System("dense", "colbert", shard_depth=7)):
+        assert Retriever(Recorded(), encoders, system, depth=7, limit=3).search("words") == []
+    for (_, using, limit, (stage,), per_shard), expected in zip(asked, (False, True), strict=True):
+        assert (using, limit, stage.using, stage.depth, per_shard) == ("colbert", 3, "dense", 7, expected)
+
+
 def test_a_rerank_of_passages_is_asked_with_the_query(index, encoders):
     calls = []
 
