@@ -201,7 +201,7 @@ def build_index(
 
 
 def _hash(stands_for: list) -> str:
-    return hashlib.sha256(repr(stands_for).encode("utf8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(repr(stands_for).encode()).hexdigest()  # repr escapes half a character
 
 
 def _kept_beside(encoders: Encoders, where: str | Path | None) -> Encoders:
