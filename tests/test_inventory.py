@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -53,15 +54,26 @@ def test_vectors_that_are_there_among_others_are_not_stored_again(stub, movies, 
     assert other != both and not reopened and len(stub.collections) == 2
 
 
-def test_a_collection_that_is_not_whole_or_of_other_documents_is_not_taken(stub, movies, movies_cache):
+def test_a_collection_that_is_not_whole_is_not_taken(stub, movies, movies_cache):
     both, _ = built(movies, "bm25", "dense")
     stub.engine.delete(both, [19])
     alone, reopened = built(movies, "dense")
     assert alone != both and not reopened
-    note = stub.collections[alone].metadata["ragkit"]
-    stub.collections[alone].metadata["ragkit"] = note | {"vectors": {"dense": "another model"}}
-    stub.collections[both].metadata["ragkit"] |= {"documents": "others"}
-    assert built(movies, "dense")[0] == alone  # by its name, which says what is in it
+
+
+def test_a_collection_of_other_documents_is_not_taken(stub, movies, movies_cache):
+    kept, _ = built(movies, "bm25")
+    texts = [*movies.documents["text"][:-1], "Another film."]
+    other, reopened = built(replace(movies, documents=movies.documents.assign(text=texts)), "bm25")
+    assert other != kept and not reopened
+
+
+def test_a_collection_of_another_models_vectors_is_not_taken(stub, movies, movies_cache, monkeypatch):
+    """Neither alone nor among others, though the documents and the vectors' name and shape are the same."""
+    kept = [built(movies, *names) for names in (["dense"], ["bm25", "dense"])]
+    monkeypatch.setattr("ragkit.encoders.encoder.version", lambda package: "0.0.0")  # it is in the fingerprint
+    other, reopened = built(movies, "dense")
+    assert other not in [name for name, _ in kept] and not reopened
 
 
 def test_a_search_finds_the_same_in_a_collection_of_more_vectors(stub, movies, movies_cache):
