@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,66 @@ def test_an_import_upwards_is_noticed(module, line, broken, tmp_path):
     done = lint(tmp_path)
     lines = [text for text in done.stdout.splitlines() if text.endswith(" BROKEN")]
     assert done.returncode == 1 and any(text.startswith(broken) for text in lines), done.stdout
+
+
+def from_packages(source):
+    """Return what a module takes from a package itself: names that load late, whose modules import-linter cannot see.
+
+    What is left out: submodules, what only type checkers read, and names such as __version__.
+    """
+    tree = ast.parse(source)
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    unread = {id(node) for block in blocks for line in block.body for node in ast.walk(line)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name == "ragkit"]  # any name may follow
+        elif isinstance(node, ast.ImportFrom) and id(node) not in unread:
+            package = ROOT / str(node.module).replace(".", "/")
+            if node.level or not package.is_relative_to(PACKAGE):
+                found += ["." * node.level] * bool(node.level)  # a house has whole names
+            elif (package / "__init__.py").is_file():
+                there = {path.stem for path in package.iterdir()}
+                names = [alias.name for alias in node.names if not re.fullmatch("__[a-z]+__", alias.name)]
+                found += [f"{node.module}.{name}" for name in names if name not in there]
+    return found
+
+
+def test_what_import_linter_cannot_see_is_imported_by_nobody():
+    found = {path.name: names for path in PACKAGE.rglob("*.py") if (names := from_packages(path.read_text("utf8")))}
+    assert not found, f"import these from the modules that have them: {found}"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from ragkit.evaluation import Retriever, measures", ["ragkit.evaluation.Retriever"]),
+        ("def f():\n    from ragkit import open_index", ["ragkit.open_index"]),
+        ("if TYPE_CHECKING:\n    from ragkit import Index\nelse:\n    from ragkit import Run", ["ragkit.Run"]),
+        ("import ragkit as kit", ["ragkit"]),
+        ("from . import Retriever", ["."]),
+        ("import ragkit.evaluation.measures\nfrom ragkit import __version__, maxsim, network", []),
+        ("from ragkit.evaluation.retriever import Retriever", []),
+    ],
+)
+def test_a_name_that_loads_late_is_noticed(source, found):
+    assert from_packages(source) == found
+
+
+def test_the_contracts_that_list_modules_list_all_that_are_there():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["importlinter"]["contracts"]
+
+    def modules(pattern):
+        paths = (path.relative_to(ROOT).with_suffix("") for path in PACKAGE.rglob(pattern))
+        return {".".join(path.parts) for path in paths if not path.name.startswith("__")}
+
+    protected = [contract for contract in contracts if contract["type"] == "protected"]
+    assert {name for contract in protected for name in contract["protected_modules"]} == modules("_*.py")
+    for contract in protected:
+        assert {name.rpartition(".")[0] for name in contract["protected_modules"]} == {*contract["allowed_importers"]}
+    (engines,) = [contract for contract in contracts if contract["name"].startswith("Only the ingest, ")]
+    others = {name for name in modules("*.py") if name.startswith("ragkit.engines.")} - {"ragkit.engines.ingest"}
+    assert {*engines["source_modules"]} == others
 
 
 @pytest.mark.parametrize("path", INITS, ids=lambda path: path.parent.name)
