@@ -6,12 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+import conftest
 from conftest import LONGEST
+from ragkit.datasets import catalogue
 from ragkit.files import sha256, write_sums
+from tests.serving import Serving
 
 ROOT = Path(__file__).resolve().parent.parent
 READS_SCIFACT = """
@@ -71,6 +76,25 @@ def test_with_a_broken_source_its_tests_fail(run_pytest, tmp_path):
     assert done.returncode == 1 and "NOT TESTED" not in done.stdout, done.stdout + done.stderr
     assert re.search(r"^FAILED tests/test_some.py::test_it_is_read", done.stdout, re.MULTILINE)
     assert re.search(r"^=+ 1 failed, 1 passed in ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 405, 410, 500, 501, 503])
+def test_only_404_and_410_say_that_a_mirror_has_none(status, own_cache, monkeypatch):
+    class Mirror(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    beir = replace(catalogue.lookup("scifact"), url="http://127.0.0.1:9/scifact.zip")  # where nobody listens
+    monkeypatch.setattr(catalogue, "lookup", lambda name: beir)
+    with Serving(Mirror) as mirror:
+        monkeypatch.setenv("RAGKIT_MIRROR", mirror.url)
+        why = conftest.no_source_of_scifact.__wrapped__()
+    assert bool(why) == (status in (404, 410)), why
+    assert not why or f"scifact.zip: HTTP {status}" in why and "ConnectionError" in why
 
 
 def test_the_files_that_begin_first_are_there():
