@@ -1,6 +1,9 @@
 """The benches: their arithmetic and their checks; never how fast anything is."""
 
 import json
+import os
+import signal
+import sys
 import time
 from dataclasses import replace
 from importlib.util import find_spec
@@ -18,6 +21,7 @@ from ragkit.bench.server import bench_server
 from ragkit.cli import main
 from ragkit.encoders.token_pooling import grouped
 from ragkit.maxsim import maxsim
+from tests.processes import started
 from tests.stub_server import Answer, StubServer
 
 pytestmark = pytest.mark.thorough
@@ -205,6 +209,13 @@ class Hangs(NumPy):
             pass
 
 
+class KillsTheBench(NumPy):
+    def build(self, dataset, rows, folder):
+        (folder / "written").write_text("half an index")
+        os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(0)
+
+
 class Lacks(NumPy):
     name, module = "lacks", "no_such_engine"
 
@@ -227,9 +238,23 @@ def test_a_rival_that_is_missing_raises_or_hangs_is_a_row_with_its_reason(movies
     assert first["disk_bytes_per_document"] >= 4 * 128 * rows_of_all / len(movies.documents)
     assert first["p50_encoded_ms"] > first["p50_ms"] > 0 and first["memory_MB"] >= 0 and first["build_cpu_s"] >= 0
     assert "raises: ValueError: no such luck" in peers.told(rows) and "best p50_ms: NumPy product" in peers.told(rows)
-    assert not list(movies_cache.glob("peers-*"))
+    assert not list(movies_cache.glob("*peers*"))
     with pytest.raises(ragkit.RagkitError, match="lacks, which the others are told against.*not installed"):
         peers.bench_peers(movies, [Lacks(), NumPy()])
+
+
+def bench_that_is_killed(movies):
+    peers._alone(KillsTheBench(), movies)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_what_a_killed_bench_left_is_swept_by_a_later_one(movies, movies_cache):
+    process = started(bench_that_is_killed, movies)
+    process.join()
+    (left,) = movies_cache.glob("*peers*")
+    assert process.exitcode == -signal.SIGKILL and list(left.rglob("written"))
+    assert peers._alone(Raises(), movies)["reason"] == "ValueError: no such luck"
+    assert not list(movies_cache.glob("*peers*"))
 
 
 def test_a_rival_that_claims_to_be_exact_is_held_to_it(movies):

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +26,7 @@ from ragkit.encoders.encoder import Encoder, load_encoder
 from ragkit.engines import disk
 from ragkit.errors import RagkitError, shorten
 from ragkit.evaluation.measures import per_query
+from ragkit.files import beside
 from ragkit.paths import cache_dir
 from ragkit.progress import progress
 
@@ -234,8 +234,9 @@ def _alone(rival: Rival, dataset: Dataset) -> dict[str, Any]:
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    with tempfile.TemporaryDirectory(prefix="peers-", dir=cache_dir(), ignore_cleanup_errors=True) as folder:
-        process = context.Process(target=_contend, args=(theirs, rival, dataset, Path(folder)))
+    with beside(cache_dir() / "peers") as room:
+        (room / "index").mkdir()  # the room's lock is no part of it
+        process = context.Process(target=_contend, args=(theirs, rival, dataset, room / "index"))
         process.start()
         theirs.close()
         watched = psutil.Process(process.pid)
