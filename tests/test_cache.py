@@ -1,12 +1,16 @@
 """The cache of embeddings: two writers, damage of any kind, files that cannot be written to, files of before."""
 
 import hashlib
+import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 import warnings
 import zlib
@@ -18,9 +22,11 @@ import pytest
 
 import ragkit
 from ragkit import RagkitError
+from ragkit.cli import main
 from ragkit.encoders import embedded, embedding_cache
 from ragkit.encoders.embedding_cache import EmbeddingCache, _Row
 from ragkit.encoders.encoder import Encoder
+from ragkit.engines.ingest import plan
 
 TEXTS = [f"film number {i}" for i in range(60)]
 
@@ -69,13 +75,13 @@ def same(found, expected):
 
 
 @contextmanager
-def not_writable(folder):
-    """Make a folder's files and the folder read-only, and give up for a while what root may do regardless."""
+def not_writable(folder, as_another=True):
+    """Make a folder's files and the folder read-only, and, as another user, give up what root may do regardless."""
     paths = [*folder.rglob("*"), folder]
     modes = [stat.S_IMODE(path.stat().st_mode) for path in paths]
     for path in paths:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    root = as_another and hasattr(os, "geteuid") and os.geteuid() == 0
     if root:
         os.seteuid(65534)
     try:
@@ -451,6 +457,80 @@ def test_a_read_only_cache_that_holds_everything_needed_works(open_folder, movie
         with pytest.raises(RagkitError, match="set RAGKIT_CACHE to"):
             encoders["dense"].encode_documents(["not there yet"])
     assert {path: path.read_bytes() for path in open_folder.rglob("*.sqlite")} == before
+
+
+@pytest.fixture()
+def systems(open_folder, monkeypatch):
+    """An empty folder for the system's temporary ones, beside that of the cache; no server, no mirror."""
+    folder = open_folder / "tmp"
+    folder.mkdir()
+    folder.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("RAGKIT_CACHE", str(open_folder / "cache"))
+    (open_folder / "cache").mkdir()
+    for name in ("QDRANT_URL", "RAGKIT_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_all_commands_work_with_a_read_only_cache_that_holds_everything_needed(open_folder, systems, movies):
+    compare = ["compare", "movies", "--systems", "dense,colbert"]
+    search = ["search", "movies", movies.queries["text"][0], "--system", "dense"]
+    commands = [compare, [*compare, "--where", ":memory:"], ["inspect", "movies"], search, ["doctor"]]
+    assert main(compare) == 0
+    code = "import json, sys; from ragkit.cli import main; print([main(one) for one in json.loads(sys.argv[1])])"
+    command = [sys.executable, "-c", code, json.dumps(commands)]
+    if os.geteuid() == 0:  # who may write anywhere, unless that is taken
+        if not shutil.which("setpriv"):
+            pytest.skip("there is no setpriv to take root's capabilities with")
+        command = ["setpriv", "--bounding-set=-all", *command]
+    with not_writable(open_folder / "cache", as_another=False):
+        done = subprocess.run(command, env=os.environ | {"TMPDIR": str(systems)}, capture_output=True, text=True)
+    assert done.stdout.endswith("\n[0, 0, 0, 0, 0]\n"), done.stderr
+    note = rf"^note +engine +.* temporary indexes are made in {systems}/ragkit-[0-9]+,"
+    assert re.search(note, done.stdout, re.MULTILINE)
+    assert [path.name for path in systems.glob("*/*")] == ["ragkit.lock"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_temporary_indexes_elsewhere_are_planned_and_swept_there(open_folder, systems, movies):
+    encoders, spec = ragkit.load_encoders(["bm25"]), {"dense": ragkit.VectorSpec(2)}
+    assert plan(movies, encoders).folder == open_folder / "cache" / "edge"
+    with not_writable(open_folder / "cache"):
+        place = plan(movies, encoders).folder
+        assert place.parent == systems and stat.S_IMODE(place.stat().st_mode) == 0o700
+        index = ragkit.open_index(None, spec)
+        index._remove.detach()  # as a kill would leave it
+        index.close()
+        assert index.folder.parent == place and (index.folder / "ragkit.json").is_file()
+        ragkit.open_index(None, spec).close()
+        assert os.listdir(place) == ["ragkit.lock"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_where_nothing_can_be_written_a_message_says_what_to_set(open_folder, systems, capsys):
+    search = ["search", "movies", "a film", "--system", "bm25"]
+    # So that all is imported, which another user than root may not do everywhere.
+    assert main([*search, "--where", ":memory:"]) == main(search) == main(["doctor"]) == 0
+    capsys.readouterr()
+    with not_writable(open_folder):
+        assert main(search) == 2
+        assert main([*search, "--where", ":memory:"]) == 0
+        assert main(["doctor"]) == 1
+    told = capsys.readouterr()
+    advice = "set RAGKIT_CACHE or TMPDIR to a folder that can be written to, or name another place with --where"
+    assert f"neither in {open_folder / 'cache' / 'edge'} nor" in told.err and advice in told.err
+    assert re.search(rf"^missing +engine +No temporary index can be made.* {advice}", told.out, re.MULTILINE)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be another user")
+def test_a_temporary_folder_that_another_user_made_is_not_used(open_folder, systems):
+    (systems / "ragkit-65534").mkdir()
+    (systems / "ragkit-65534").chmod(0o777)
+    with not_writable(open_folder / "cache"), pytest.raises(RagkitError, match="ragkit-65534: it is another user's"):
+        ragkit.open_index(None, {"dense": ragkit.VectorSpec(2)})
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

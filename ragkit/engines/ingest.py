@@ -17,7 +17,7 @@ from ragkit.encoders.variants import AnyEncoder, load_encoders, vector_spec
 from ragkit.engines import disk
 from ragkit.engines.folder import read_note
 from ragkit.engines.index import Index
-from ragkit.engines.opening import chosen_place, open_index
+from ragkit.engines.opening import chosen_place, open_index, temporary_place
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError, amount, shown
 from ragkit.files import expanded
@@ -103,7 +103,7 @@ def plan(dataset: Dataset, encoders: Encoders, where: str | Path | None = None) 
     where = chosen_place(where)
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
     remote, local = where is not None and is_address(where), where == ":memory:"
-    folder = None if remote or local else expanded(where) if where is not None else cache_dir() / "edge"
+    folder = None if remote or local else expanded(where) if where is not None else temporary_place()
     floats, largest, small, exact = 0, "", 0, True
     new: dict[tuple[CachedEncoder, str], int] = {}
     specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}

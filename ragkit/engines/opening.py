@@ -1,7 +1,9 @@
 """One interface over Qdrant's engines: local mode, Qdrant Edge, a server."""
 
+import errno
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +56,8 @@ def open_index(
     """Return an index in the engine that `where` names; empty if it did not exist.
 
     where: ":memory:" (qdrant-client's local mode), a URL (a Qdrant server, with `QDRANT_API_KEY`), a
-    folder (Qdrant Edge, kept), ":temporary:" (Qdrant Edge in a temporary folder of the cache, from which those of
-    killed processes are swept first), or None: `QDRANT_URL` if set, else as ":temporary:".
+    folder (Qdrant Edge, kept), ":temporary:" (Qdrant Edge in a folder of its own in temporary_place, from which those
+    of killed processes are swept first), or None: `QDRANT_URL` if set, else as ":temporary:".
     vectors: the spec of each named vector. name: the collection's name on a server. content: any text
     that stands for what is indexed; a kept index is opened again only for the same content, and on a
     server it and the vectors end the collection's name. options: for a server; by default what QDRANT_SHARDS and
@@ -80,14 +82,51 @@ def open_index(
 def temporary_index(vectors: dict[str, VectorSpec], name: str = "ragkit") -> Index:
     """Return an empty index of Qdrant Edge that is removed when it is closed, whatever `QDRANT_URL` says.
 
-    vectors, name: see open_index. Raises RagkitError if the cache cannot be written to.
+    vectors, name: see open_index. Raises RagkitError as temporary_place does.
     """
-    folder = cache_dir() / "edge"
-    with saying(f"No temporary index can be made in {folder}", "set RAGKIT_CACHE to another folder"):
-        folder.mkdir(exist_ok=True)
-        with FileLock(folder / LOCK, timeout=60):  # so that nobody who sweeps sees a folder before it has its own lock
-            sweep(folder)
-            return EdgeIndex(folder / f"{name}-{secrets.token_hex(4)}", vectors, temporary=True)
+    folder = temporary_place()
+    with (
+        saying(f"No temporary index can be made in {folder}", "set RAGKIT_CACHE to another folder"),
+        FileLock(folder / LOCK, timeout=60),  # so that nobody who sweeps sees a folder before it has its own lock
+    ):
+        sweep(folder)
+        return EdgeIndex(folder / f"{name}-{secrets.token_hex(4)}", vectors, temporary=True)
+
+
+def temporary_place() -> Path:
+    """Return the folder that temporary indexes are made in, itself made if absent.
+
+    It is `edge` in the cache, or a folder of this user's among the system's temporary ones if the cache cannot be
+    written to: one that holds all embeddings is only read. Raises RagkitError if neither can be written to.
+    """
+    cached = cache_dir() / "edge"
+    advice = "to a folder that can be written to, or name another place with --where"
+    with saying(f"No temporary index can be made in {cached}", f"set RAGKIT_CACHE {advice}"):
+        try:
+            return _tried(cached)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+    both = f"neither in {cached} nor in the system's temporary folder"
+    with saying(f"No temporary index can be made, {both}", f"set RAGKIT_CACHE or TMPDIR {advice}"):
+        return _tried(_of_the_system())
+
+
+def _tried(folder: Path) -> Path:
+    """Return the folder, made if absent; OSError if nothing can be made in it."""
+    folder.mkdir(exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+    return folder
+
+
+def _of_the_system() -> Path:
+    """Return this user's folder among the system's temporary ones; PermissionError if another made it first."""
+    user = os.geteuid() if hasattr(os, "geteuid") else "indexes"  # on Windows that place is a user's own
+    folder = Path(tempfile.gettempdir()) / f"ragkit-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or (hasattr(os, "geteuid") and folder.stat().st_uid != os.geteuid()):
+        raise PermissionError(errno.EACCES, "it is another user's", str(folder))
+    return folder
 
 
 def _client_index(where: str, vectors: dict[str, VectorSpec], name: str, content: str, options, made_of) -> Index:

@@ -7,6 +7,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -22,7 +23,7 @@ from ragkit.datasets.dataset import load_beir, load_movies
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
 from ragkit.encoders.encoder import Encoder, find_model
 from ragkit.errors import RagkitError, amount, shown
-from ragkit.files import beside, expanded
+from ragkit.files import beside, expanded, saying
 from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder, packaged
 from ragkit.vectors import VectorSpec
 
@@ -180,24 +181,28 @@ def _engine() -> Iterator[Finding]:
 
 
 def _in_process(place: str | None) -> Finding:
-    from ragkit.engines.opening import open_index
+    from ragkit.engines.opening import open_index, temporary_place
 
-    folder = expanded(place) if place and place != ":memory:" else cache_dir()
-    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    if shutil.disk_usage(there).free < NEED_DISK_GB * 1e9:  # on a full disk Edge ends the process
-        return Finding("missing", "engine", f"not tried, for want of disk at {there}", local=True)
-    vector = np.array([1.0, 0.0], np.float32)
-    with (
-        beside(there / "doctor") as room,
-        open_index(place if place == ":memory:" else room / "index", {"dense": VectorSpec(2)}) as index,
-    ):
+    vector, where = np.array([1.0, 0.0], np.float32), place
+    with ExitStack() as stack:
+        if place != ":memory:":
+            folder = expanded(place) if place else temporary_place()
+            there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+            if shutil.disk_usage(there).free < NEED_DISK_GB * 1e9:  # on a full disk Edge ends the process
+                return Finding("missing", "engine", f"not tried, for want of disk at {there}", local=True)
+            stack.enter_context(saying(f"Nothing can be written to {there}", "choose another place"))
+            where = str(stack.enter_context(beside(there / "doctor")) / "index")
+        index = stack.enter_context(open_index(where, {"dense": VectorSpec(2)}))
         index.add(["a"], {"dense": [vector]})
         found = [doc_id for doc_id, _ in index.search(vector, "dense", 1)] == ["a"]
-    detail = f"{index.engine}, in this process: a vector was stored and {'' if found else 'not '}found"
-    if not place:
-        return Finding("ok" if found else "missing", "engine", detail, local=True)
-    told = f"{detail}; QDRANT_URL is {place}, where a server's address begins with http://"
-    return Finding("note" if found else "missing", "engine", told, local=True)
+    told = f"{index.engine}, in this process: a vector was stored and {'' if found else 'not '}found"
+    note = False
+    if place:
+        told, note = f"{told}; QDRANT_URL is {place}, where a server's address begins with http://", True
+    elif not there.is_relative_to(cache_dir()):
+        told = f"{told}; temporary indexes are made in {there}, as {cache_dir()} cannot be written to (RAGKIT_CACHE)"
+        note = True
+    return Finding("missing" if not found else "note" if note else "ok", "engine", told, local=True)
 
 
 def _server(address: str) -> Finding:
