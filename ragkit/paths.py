@@ -117,24 +117,32 @@ def mirror_address() -> str | None:
     return checked(name, "RAGKIT_MIRROR") if is_address(name) else None
 
 
-def in_mirror(name: str) -> Path | None:
+def in_mirror(name: str, of: str = "") -> Path | None:
     """Return a file of the mirror by its path in it, such as "embeddings/x.sqlite"; None if there is none.
 
-    Raises RagkitError if the mirror's checksums say that the file is damaged; it is read for that once a process.
+    of: how the paths begin of the dataset or the model that it belongs to, such as "beir/scifact/". One of which the
+    mirror's checksums list nothing was put there by hand and is read as it is. Raises RagkitError if the checksums
+    say that the file is damaged, for which it is read once a process, or do not list it.
     """
     folder = mirror_folder()
     if folder is None or not (folder / name).is_file():
         return None
     status = (folder / name).stat()
-    _verify(folder, name, status.st_size, status.st_mtime_ns)
+    if (folder / SUMS).is_file():
+        sums = (folder / SUMS).stat()
+        _verify(folder, name, of, status.st_size, status.st_mtime_ns, sums.st_size, sums.st_mtime_ns)
     return folder / name
 
 
 @functools.cache
-def _verify(folder: Path, name: str, *_: int) -> None:
-    expected = read_sums(folder).get(name)
-    if expected and fault(folder, name, expected):
+def _verify(folder: Path, name: str, of: str, *_: int) -> None:
+    sums = read_sums(folder)
+    if of and not any(listed.startswith(of) for listed in sums):
+        return
+    why = fault(folder, name, sums.get(name))
+    if why:
+        what = "damaged: its SHA-256 is not the one in" if name in sums else "not in"
         raise RagkitError(
-            f"{folder / name} is damaged: its SHA-256 is not the one in {SUMS}. Copy that file again, or unset "
+            f"{folder / name} is {what} {SUMS}. Copy {'that file' if name in sums else folder} again, or unset "
             "RAGKIT_MIRROR to do without the folder."
         )

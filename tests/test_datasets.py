@@ -334,11 +334,39 @@ def test_a_file_of_a_mirror_is_the_one_that_its_list_vouches_for(known, monkeypa
     without_manifest(known, monkeypatch)
     mirror = known[0].parent.parent
     monkeypatch.setenv("RAGKIT_MIRROR", str(mirror))
-    write_sums(mirror, {"beir/tiny/queries.jsonl": sha256(known[0] / "queries.jsonl")})
+    write_sums(mirror, {f"beir/tiny/{path}": sha256(known[0] / path) for path in FILES})
     assert len(ragkit.load_beir("tiny").documents) == 1
     (known[0] / "queries.jsonl").write_text(QUERY.replace("a", "e"), "utf8")
     with pytest.raises(RagkitError, match="queries.jsonl is damaged.* Copy that file again"):
         ragkit.load_beir("tiny")
+
+
+FILES = ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_a_mirrors_dataset_that_its_list_does_not_name_is_refused(name, known, monkeypatch, own_cache):
+    without_manifest(known, monkeypatch)
+    mirror = known[0].parent.parent
+    monkeypatch.setenv("RAGKIT_MIRROR", str(mirror))
+    write_sums(mirror, {f"beir/tiny/{path}": sha256(known[0] / path) for path in FILES if path != name})
+    with pytest.raises(RagkitError, match=f"{name} is not in SHA256SUMS"):
+        ragkit.load_beir("tiny")
+
+
+def test_a_dataset_that_somebody_put_beside_those_of_a_list_is_read(known, monkeypatch, own_cache):
+    without_manifest(known, monkeypatch)
+    mirror = known[0].parent.parent
+    monkeypatch.setenv("RAGKIT_MIRROR", str(mirror))
+    write_sums(mirror, {"beir/tiny-too/corpus.jsonl": "0" * 64, "beir/tin": "0" * 64})
+    assert len(ragkit.load_beir("tiny").documents) == 1
+    archive = known[1](mirror / "beir" / "tiny.zip")
+    shutil.rmtree(known[0])
+    write_sums(mirror, {"beir/tiny.zip": "0" * 64})
+    with pytest.raises(RagkitError, match="tiny.zip is damaged"):
+        ragkit.load_beir("tiny")
+    write_sums(mirror, {"beir/tiny.zip": sha256(archive)})
+    assert len(ragkit.load_beir("tiny").documents) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")

@@ -316,8 +316,47 @@ def test_a_wheel_that_nobody_listed_is_named(fill, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out == ["wheels/fig-1.0-py3-none-any.whl: not in SHA256SUMS", "1 files are damaged, missing or not listed"]
     fill()
-    assert "wheels/fig-1.0-py3-none-any.whl: not in SHA256SUMS, and make setup will refuse it: delete it" in fill.said
+    assert "wheels/fig-1.0-py3-none-any.whl: not in SHA256SUMS, and it will be refused: delete it" in fill.said
     assert (fill.stick / "wheels" / "fig-1.0-py3-none-any.whl").is_file()
+
+
+def test_a_file_that_nobody_listed_is_named_wherever_it_would_be_used(fill, write_docs, own_cache, capsys):
+    docs = write_docs("docs", "a red fish")
+    fill(datasets=[str(docs)], platforms=(), vectors=())
+    assert problems(fill.stick) == []
+    names = ["beir/docs/qrels/dev.tsv", "beir/mine/corpus.jsonl", "embeddings/x.sqlite", "models/x.onnx"]
+    for name in [*names, "models/._x.onnx", "slides/x.onnx"]:  # macOS's, and the teacher's own
+        (fill.stick / name).parent.mkdir(parents=True, exist_ok=True)
+        (fill.stick / name).write_bytes(b"nobody's")
+    assert sorted(problems(fill.stick)) == [f"{name}: not in SHA256SUMS" for name in names]
+    assert verify.main(fill.stick) == 0  # it looks at what pip reads alone
+    assert main(["prefetch", "--check", str(fill.stick)]) == 1
+    assert "4 files are damaged, missing or not listed" in capsys.readouterr().out
+
+
+def test_a_link_is_listed_if_what_it_leads_to_is(fill):
+    fill()
+    blob, outside = fill.stick / "models" / "blobs" / "x", fill.stick.parent / "x.onnx"
+    blob.parent.mkdir(parents=True)
+    for path in (blob, outside):
+        path.write_bytes(b"a model")
+    with (fill.stick / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{sha256(blob)}  models/blobs/x\n")
+    for name, leads_to in (("in.onnx", blob), ("loop.onnx", blob.with_name("loop.onnx")), ("out.onnx", outside)):
+        try:
+            blob.with_name(name).symlink_to(leads_to)
+        except OSError:
+            pytest.skip("this machine makes no links")
+    assert problems(fill.stick) == [f"models/blobs/{name}: not in SHA256SUMS" for name in ("loop.onnx", "out.onnx")]
+
+
+def test_a_dataset_that_was_put_there_by_hand_is_listed_once_it_is_named(fill, write_docs, own_cache):
+    fill(platforms=())
+    shutil.copytree(write_docs("mine", "a red fish"), fill.stick / "beir" / "mine")
+    fill(platforms=())
+    assert any(line.startswith("beir/mine/corpus.jsonl: not in SHA256SUMS, and nobody vouches") for line in fill.said)
+    fill(datasets=[str(fill.stick / "beir" / "mine")], platforms=(), vectors=())
+    assert problems(fill.stick) == []
 
 
 def test_wheels_are_verified_with_pythons_own_library_alone(fill):
@@ -581,6 +620,21 @@ def test_a_damaged_embedding_is_named_when_it_is_used(shelf, tmp_path, own_cache
         ragkit.load_encoder("dense").encode_documents(["a red fish"])
 
 
+def test_embeddings_that_the_mirrors_checksums_do_not_list_are_refused(shelf, tmp_path, own_cache, monkeypatch):
+    """Each row has a checksum of its own, which does not tell that two of them changed places."""
+    stick = tmp_path / "stick"
+    shutil.copytree(shelf, stick)
+    (file,) = stick.glob("embeddings/sentence-transformers*-document.sqlite")
+    kept = [line for line in (stick / "SHA256SUMS").read_text("utf8").splitlines(True) if "  embeddings/" not in line]
+    monkeypatch.setenv("RAGKIT_MIRROR", str(stick))
+    for lines in (kept, []):
+        (stick / "SHA256SUMS").write_text("".join(lines), "utf8")
+        with pytest.raises(ragkit.RagkitError, match=f"{file.name} is not in SHA256SUMS.* Copy {stick} again"):
+            ragkit.load_encoder("dense").encode_documents(["a red fish"])
+    (stick / "SHA256SUMS").unlink()  # a mirror without checksums is read as it is
+    ragkit.load_encoder("dense").encode_documents(["a red fish"])
+
+
 def test_a_mirror_may_be_a_url_or_nothing(monkeypatch, tmp_path):
     for value in ("https://example.org/mirror", str(tmp_path / "no-such-folder"), ""):
         monkeypatch.setenv("RAGKIT_MIRROR", value)
@@ -607,7 +661,20 @@ def test_a_models_files_come_along_and_are_found_without_a_network(tmp_path, mon
     before = contents(stick)
     done = child(f"print(Encoder({name!r}, cache=False).checksums['vespa_colbert.onnx'][:8])", tmp_path / "c", stick)
     assert (done.stdout, done.returncode) == ("17b15e42\n", 0), done.stderr
-    assert contents(stick) == before
+    assert contents(stick) == before and problems(stick) == []
+
+    monkeypatch.setenv("RAGKIT_MIRROR", str(stick))
+    lines = (stick / "SHA256SUMS").read_text("utf8").splitlines(True)
+    one_less = [line for line in lines if not line.endswith(f"  {model}\n")]
+    (stick / "SHA256SUMS").write_text("".join(one_less), "utf8")
+    with pytest.raises(ragkit.RagkitError, match="vespa_colbert.onnx is not in SHA256SUMS"):
+        ragkit.Encoder(name, cache=False, download=False)
+    (stick / "SHA256SUMS").write_text("".join(line for line in lines if "  models/" not in line), "utf8")
+    assert ragkit.Encoder(name, cache=False, download=False).dim == 96  # it was put there by hand
+    (stick / "SHA256SUMS").write_text("".join(lines), "utf8")
+    flip_a_byte(stick / model)
+    with pytest.raises(ragkit.RagkitError, match="vespa_colbert.onnx is damaged"):
+        ragkit.Encoder(name, cache=False, download=False)
 
 
 @pytest.mark.scifact

@@ -94,9 +94,10 @@ def _fetch(known: Known) -> Path:
         folder, archive = mirror / "beir" / known.name, mirror / "beir" / f"{known.archive}.zip"
         if (folder / "corpus.jsonl").is_file():
             for path in readers.files(folder):
-                in_mirror(path.relative_to(mirror).as_posix())
+                in_mirror(path.relative_to(mirror).as_posix(), f"beir/{known.name}/")
             return folder
         if archive.is_file():
+            in_mirror(archive.relative_to(mirror).as_posix(), f"beir/{known.archive}.zip")
             return _unpacked(archive, known)
     told = shown(os.environ.get("RAGKIT_MIRROR") or "unset")
     if address:

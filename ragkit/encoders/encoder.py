@@ -23,7 +23,7 @@ from ragkit.encoders.exported import read_export
 from ragkit.errors import RagkitError, given, plain
 from ragkit.files import expanded, sha256
 from ragkit.machine import cores
-from ragkit.paths import restoring
+from ragkit.paths import in_mirror, mirror_folder, restoring
 
 # Padded tokens a batch. Measured on SciFact (2 cores): 1,024 to 16,384 are equally fast within
 # noise, and memory grows with it, so a small one.
@@ -127,11 +127,24 @@ def load_model(cls: type, model: str, advice: str, **options: Any) -> Any:
     if not options.get("local_files_only") and model not in embedded.FOLDERS:
         _fastembed.bound_hub()
     try:
-        return cls(model, **options)
+        loaded = cls(model, **options)
+        _check_mirrored(loaded)
+        return loaded
     except RagkitError:
         raise
     except Exception as error:  # whatever FastEmbed, the hub's client and ONNX Runtime raise
         raise RagkitError(f"The model {model} could not be loaded ({plain(str(error), 300)}). {advice}") from error
+
+
+def _check_mirrored(model: Any) -> None:
+    """Raise RagkitError unless those of a model's files that are in a mirror are as its checksums say."""
+    mirror = mirror_folder()
+    if mirror and (mirror / "models").is_dir():
+        top = mirror.resolve()
+        for path in map(Path.resolve, _fastembed.model_files(model).values()):  # the hub's client makes links
+            if path.is_relative_to(top / "models"):
+                name = path.relative_to(top)
+                in_mirror(name.as_posix(), f"{Path(*name.parts[:2]).as_posix()}/")
 
 
 def _advice(model: str) -> str:

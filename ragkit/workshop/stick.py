@@ -19,10 +19,9 @@ from ragkit.errors import RagkitError, amount, given
 from ragkit.files import SUMS, expanded, fault, inside, read_sums, sha256, sweep_beside, whole, write_sums
 from ragkit.paths import home, mirror_folder
 from ragkit.workshop import wheels
-from ragkit.workshop.verify import unlisted
+from ragkit.workshop.verify import PARTS, unlisted
 
-# The folders that are filled. What else is there, and any line of SHA256SUMS about it, is somebody's own.
-PARTS = ("wheels", "models", "beir", "embeddings")
+_YOURS = "nobody vouches for it: name its dataset or model, and it is listed, or delete it"
 
 
 @public("The folder cannot be filled")
@@ -72,7 +71,8 @@ def fill_stick(
     except OSError as error:
         raise RagkitError(f"{to} cannot be filled ({error}). Is it full, or write-protected?") from error
     for line in unlisted(to):
-        say(f"{line}, and make setup will refuse it: delete it")
+        yours = line.startswith(("beir/", "models/"))
+        say(f"{line}, and {_YOURS if yours else 'it will be refused: delete it'}")
     files = [path for path in map(to.joinpath, folder.sums) if path.is_file()]
     say(f"{to}: {len(files)} files, {amount(sum(path.stat().st_size for path in files))}")
     return lacking

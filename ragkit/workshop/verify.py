@@ -15,25 +15,42 @@ from ragkit.errors import RagkitError
 from ragkit.files import SUMS, damaged, read_sums
 
 WHEELS = "wheels"
+# The folders that are filled. What else is there, and any line of SHA256SUMS about it, is somebody's own.
+PARTS = (WHEELS, "models", "beir", "embeddings")
 
 
 def problems(folder: Path, part: str = "") -> list[str]:
-    """Return a line for each file that is missing or damaged, or a wheel that the folder's checksums do not list.
+    """Return a line for each file that is missing or damaged, or that the folder's checksums do not list.
 
     part: as in files.damaged. Raises RagkitError if there is no checksum file in the folder.
     """
-    return [*damaged(folder, part), *unlisted(folder)]
+    return [*damaged(folder, part), *unlisted(folder, part)]
 
 
-def unlisted(folder: Path) -> list[str]:
-    """Return a line for each file among the folder's wheels that its checksums do not list.
+def unlisted(folder: Path, part: str = "") -> list[str]:
+    """Return a line for each file in the folders that are filled that the checksums do not list.
 
-    Names that begin with a dot are passed over: macOS leaves such files on a stick, and no project has such a name.
+    part: as in files.damaged. Names that begin with a dot are passed over: macOS leaves such files on a stick, and
+    nothing that is read has such a name. A link, as the hub's client makes them, is listed if what it leads to is.
     """
-    sums, place = read_sums(folder), folder / WHEELS
-    paths = [path.relative_to(place) for path in sorted(place.rglob("*")) if not path.is_dir()]
-    names = [f"{WHEELS}/{path.as_posix()}" for path in paths if not any(part.startswith(".") for part in path.parts)]
-    return [f"{name}: not in {SUMS}" for name in names if name not in sums]
+    sums, top, found = read_sums(folder), folder.resolve(), []
+    for place in map(folder.joinpath, PARTS):
+        for path in sorted(place.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            dotted = any(each.startswith(".") for each in path.relative_to(folder).parts)
+            if dotted or not name.startswith(part) or (path.is_dir() and not path.is_symlink()):
+                continue
+            if name not in sums and not (path.is_symlink() and _leads_to(path, top) in sums):
+                found.append(f"{name}: not in {SUMS}")
+    return found
+
+
+def _leads_to(link: Path, top: Path) -> str:
+    """Return the path in a folder that a link leads to; "" if that is elsewhere."""
+    try:
+        return link.resolve().relative_to(top).as_posix()
+    except (OSError, RuntimeError, ValueError):  # a link to itself, or out of the folder
+        return ""
 
 
 def main(folder: Path) -> int:
