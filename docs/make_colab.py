@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from ragkit.course.lessons import absolute, without_outputs
+from ragkit.files import write_text
 from ragkit.paths import home, repository
 
 DOCS = Path(__file__).resolve().parent
@@ -71,9 +72,8 @@ def page(text: str) -> str:
 def main() -> None:
     """Write the copies and the page."""
     for name in sources():
-        (BUILD / name).parent.mkdir(parents=True, exist_ok=True)
-        (BUILD / name).write_text(copy(name), "utf8", newline="\n")
-    PAGE.write_text(page(PAGE.read_text("utf8")), "utf8", newline="\n")
+        write_text(BUILD / name, copy(name))
+    write_text(PAGE, page(PAGE.read_text("utf8")))
     print(f"{len(sources())} copies in {BUILD}; {PAGE}")
 
 

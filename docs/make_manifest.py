@@ -11,6 +11,7 @@ from pathlib import Path
 from ragkit.datasets import readers
 from ragkit.datasets.beir import content_sha256
 from ragkit.datasets.qrels import read_qrels
+from ragkit.files import write_text
 from ragkit.paths import data_dir
 
 
@@ -33,5 +34,5 @@ def manifest(name: str, folder: Path) -> dict:
 
 if __name__ == "__main__":
     made = json.dumps(manifest(sys.argv[1], Path(sys.argv[2])), indent=1)
-    (data_dir() / "beir" / f"{sys.argv[1]}.json").write_text(made + "\n", "utf8")
+    write_text(data_dir() / "beir" / f"{sys.argv[1]}.json", made + "\n")
     print(made)

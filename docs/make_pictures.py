@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib
 
 from ragkit.display import ideas
+from ragkit.files import whole
 
 IMAGES = Path(__file__).resolve().parent / "img"
 
@@ -13,9 +14,11 @@ def main() -> None:
     """Write docs/img/three-ways.png and three-shards.png."""
     matplotlib.use("Agg")
     dense, _, _ = ideas.three_ways()
-    dense.figure.savefig(IMAGES / "three-ways.png", dpi=110)
+    with whole(IMAGES / "three-ways.png") as stage:
+        dense.figure.savefig(stage, dpi=110)
     one, _ = ideas.three_shards()
-    one.figure.savefig(IMAGES / "three-shards.png", dpi=110)
+    with whole(IMAGES / "three-shards.png") as stage:
+        one.figure.savefig(stage, dpi=110)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from ragkit.display.verdicts import verdicts
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.encoders.embedded import DENSE, model_folder
 from ragkit.evaluation.comparison import Comparison, SystemResult
+from ragkit.files import whole, write_text
 
 DOCS = Path(__file__).resolve().parent
 SYSTEMS = ("dense", "colbert", "dense+colbert", "tokens", "dense+tokens", "bm25", "hybrid", "hybrid-dbsf")
@@ -151,11 +152,12 @@ def draw() -> None:
     plots.quality_cost(shown, cost="bytes_per_document", ax=axes[1])
     axes[1].set_ylabel("")
     figure.suptitle(f"SciFact, all {shown.documents:,} documents, {shown.queries} queries, Qdrant Edge")
-    figure.savefig(DOCS / "img" / "results.png", dpi=150)
+    with whole(DOCS / "img" / "results.png") as stage:
+        figure.savefig(stage, dpi=150)
 
 
 def _write(name: str, value: dict) -> None:
-    (DOCS / "results" / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf8")
+    write_text(DOCS / "results" / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read(name: str) -> dict:
@@ -326,11 +328,11 @@ def main() -> None:
     else:
         measure()
     draw()
-    (DOCS / "results.md").write_text(ledger(), "utf8")
+    write_text(DOCS / "results.md", ledger())
     path = DOCS.parent / "README.md"
-    path.write_text(readme(path.read_text("utf8")), "utf8")
+    write_text(path, readme(path.read_text("utf8")))
     for path in CARDS:
-        path.write_text(card(path.read_text("utf8")), "utf8")
+        write_text(path, card(path.read_text("utf8")))
 
 
 if __name__ == "__main__":

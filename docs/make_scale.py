@@ -15,6 +15,7 @@ from matplotlib.transforms import Bbox
 
 from ragkit.bench.peers import REACHED, called, winners
 from ragkit.display import plots
+from ragkit.files import whole, write_text
 
 DOCS = Path(__file__).resolve().parent
 BENCHES = ("embed", "search", "index", "scale", "proof", "peers")
@@ -321,7 +322,8 @@ def peers_picture() -> None:
     for row in sorted(found, key=lambda row: row["p50_ms"]):
         text = row["what"] + ("" if row["setting"] == "default" else " (chosen)")
         boxes.append(label(ax, (row["p50_ms"], row["nDCG@10"]), text, boxes))
-    figure.savefig(DOCS / "img" / "peers.png", dpi=150)
+    with whole(DOCS / "img" / "peers.png") as stage:
+        figure.savefig(stage, dpi=150)
 
 
 def beside() -> str:
@@ -401,7 +403,8 @@ def server_picture() -> None:
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
-    figure.savefig(DOCS / "img" / "server.png", dpi=150)
+    with whole(DOCS / "img" / "server.png") as stage:
+        figure.savefig(stage, dpi=150)
 
 
 def picture() -> None:
@@ -413,7 +416,8 @@ def picture() -> None:
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
-    figure.savefig(DOCS / "img" / "scale.png", dpi=150)
+    with whole(DOCS / "img" / "scale.png") as stage:
+        figure.savefig(stage, dpi=150)
 
 
 TABLES = (search, proof, embed, index, small, scale, ten_million, chosen, peers, peers_won, server)
@@ -438,7 +442,7 @@ def main() -> None:
         for name in SMALL:
             subprocess.run([sys.executable, "-m", "ragkit", *small_command(name)], check=True, cwd=DOCS.parent)
     for path, tables in ((DOCS / "scale.md", TABLES), (DOCS.parent / "README.md", (beside,))):
-        path.write_text(render(path.read_text("utf8"), tables), "utf8")
+        write_text(path, render(path.read_text("utf8"), tables))
     picture()
     peers_picture()
     server_picture()

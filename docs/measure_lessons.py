@@ -22,6 +22,7 @@ import psutil
 from nbclient import NotebookClient
 
 from ragkit.bench.race import machine
+from ragkit.files import write_text
 from ragkit.workshop.stick import fill_stick
 
 DOCS = Path(__file__).resolve().parent
@@ -156,9 +157,9 @@ def main() -> None:
         before = json.loads(RESULT.read_text("utf8"))["lessons"] if RESULT.is_file() and options.lessons else []
         rows = {row["lesson"]: row for row in [*before, *result["lessons"]]}
         result["lessons"] = [rows[name] for name in sorted(rows)]
-        RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf8")
+        write_text(RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     guide = DOCS / "workshop.md"
-    guide.write_text(render(guide.read_text("utf8"), json.loads(RESULT.read_text("utf8"))), "utf8")
+    write_text(guide, render(guide.read_text("utf8"), json.loads(RESULT.read_text("utf8"))))
 
 
 if __name__ == "__main__":

@@ -148,3 +148,25 @@ def test_every_file_that_the_readme_links_to_is_there():
     for source in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", source.read_text("utf8")):
             assert (source.parent / target).exists(), f"{source.name} links to {target}"
+
+
+def test_a_maker_that_is_stopped_leaves_the_committed_file_as_it_was(tmp_path, monkeypatch):
+    made, picture = script("make_pictures"), tmp_path / "three-ways.png"
+    picture.write_bytes(b"the committed picture")
+    monkeypatch.setattr(made, "IMAGES", tmp_path)
+
+    def stopped(figure, path, **options):
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        made.main()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {picture.name: b"the committed picture"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("m*.py")), ids=lambda path: path.stem)
+def test_what_the_makers_write_is_written_whole(path):
+    """make_site's pages go to a folder of their own, which is made anew."""
+    torn = re.findall(r"\.write_(?:text|bytes)\(|savefig\((?!stage)", path.read_text("utf8"))
+    assert not torn or path.stem == "make_site"
