@@ -212,12 +212,33 @@ def _known(stub: StubServer, name: str) -> None:
 
 def _at_most(stub: StubServer, setting: str, count: int, what: str) -> None:
     if count > stub.strict.get(setting, count):
-        raise _Problem(400, f'Forbidden: Limit exceeded {count} > {stub.strict[setting]} for "{what}".')
+        raise _Problem(400, f'Bad request: Limit exceeded {count} > {stub.strict[setting]} for "{what}".')
+
+
+def _spend(stub: StubServer, kind: str, cost: int) -> None:
+    """Refuse what can never pass a rate limit; the pace itself is not kept."""
+    if cost > stub.strict.get(f"{kind.lower()}_rate_limit", cost):
+        told = "request larger than rate limiter capacity, please try to split your request"
+        raise _Problem(429, f"Rate limiting exceeded: {kind} rate limit exceeded, {told}")
+
+
+def _cost(request: models.QueryRequest | models.Prefetch) -> int:
+    """Return what a query costs: the rows of the vectors that are compared with all, and the conditions."""
+    if request.prefetch:
+        stages = request.prefetch if isinstance(request.prefetch, list) else [request.prefetch]
+        return sum(map(_cost, stages))
+    vector = getattr(request.query, "nearest", request.query)
+    rows = len(vector) if isinstance(vector, list) and isinstance(vector[0], list) else 1
+    return rows + len(_conditions(request))
+
+
+def _conditions(request: models.QueryRequest | models.Prefetch) -> list:
+    return request.filter.should or [] if request.filter else []
 
 
 def _exactly(stub: StubServer, exact: bool | None) -> None:
     if exact and stub.strict.get("search_allow_exact") is False:
-        raise _Problem(400, "Forbidden: Exact search disabled!. Help: Set exact=false.")
+        raise _Problem(400, "Bad request: Exact search disabled!. Help: Set exact=false.")
 
 
 def _version(stub, part):
@@ -297,8 +318,7 @@ def _info(stub, name, part):
 def _upsert(stub, name, request: models.PointsList, part):
     _known(stub, name)
     _at_most(stub, "upsert_max_batchsize", len(request.points), "upsert limit")
-    if len(request.points) > stub.strict.get("write_rate_limit", len(request.points)):
-        raise _Problem(429, "Rate limiting exceeded: request larger than rate limiter capacity, please try to split")
+    _spend(stub, "Write", len(request.points))
     shards = stub.shards(name)
     spread: dict[str, list] = {}
     for point in request.points[:: 2 if part else 1]:
@@ -323,6 +343,7 @@ def _count(stub, name, request: models.CountRequest, part):
 
 def _retrieve(stub, name, request: models.PointRequest, part):
     _known(stub, name)
+    _spend(stub, "Read", len(request.ids))
     payload = True if request.with_payload is None else request.with_payload
     found = [
         record
@@ -358,8 +379,16 @@ def _query(stub, name, request: models.QueryRequest, part):
     limit, first = request.limit or 10, request.offset or 0
     _at_most(stub, "max_query_limit", limit, "limit")
     _exactly(stub, request.params and request.params.exact)
-    conditions = request.filter.should or [] if request.filter else []
-    _at_most(stub, "condition_max_size", max((len(c.has_id) for c in conditions), default=0), "condition size")
+    _spend(stub, "Read", _cost(request))
+    conditions = _conditions(request)
+    for setting, what, size in (
+        ("filter_max_conditions", "Filter condition", len(conditions)),
+        ("condition_max_size", "Condition size", max((len(one.has_id) for one in conditions), default=0)),
+    ):
+        if size > stub.strict.get(setting, size):
+            raise _Problem(400, f"Bad request: {what} limit reached ({size} > {stub.strict[setting]}). Help: …")
+    ef = (request.params and request.params.hnsw_ef) or 0
+    _at_most(stub, "search_max_hnsw_ef", ef, "hnsw_ef")
     if isinstance(request.query, models.RrfQuery | models.FusionQuery) and len(stub.shards(name)) > 1:
         stages = request.prefetch if isinstance(request.prefetch, list) else [request.prefetch]
         lists = [_merged(stub, name, stage, stage.limit or 10) for stage in stages]
@@ -395,6 +424,7 @@ def _merged(stub, name, request: models.QueryRequest | models.Prefetch, limit: i
 
 def _batch(stub, name, request: models.QueryRequestBatch, part):
     _at_most(stub, "search_max_batchsize", len(request.searches), "search batch size")
+    _spend(stub, "Read", sum(map(_cost, request.searches)))
     return [_query(stub, name, search, part) for search in request.searches]
 
 

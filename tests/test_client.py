@@ -494,27 +494,55 @@ def test_a_document_that_is_too_large_by_itself_is_named_with_its_size_and_what_
 
 
 STRICT = {
-    "max_query_limit": 20,
-    "upsert_max_batchsize": 4,
-    "condition_max_size": 9,
-    "search_max_batchsize": 1,
-    "write_rate_limit": 50,
+    "many at once": {
+        "max_query_limit": 20,
+        "upsert_max_batchsize": 4,
+        "condition_max_size": 9,
+        "search_max_batchsize": 1,
+        "write_rate_limit": 50,
+    },
+    "a rate of reading": {"read_rate_limit": 20},
+    "few conditions": {"condition_max_size": 5, "filter_max_conditions": 2},
+    "conditions at a rate": {"condition_max_size": 2, "read_rate_limit": 20},
 }
 
 
 @pytest.mark.parametrize("nodes", [1, 3])
-def test_strict_mode_is_obeyed_where_that_costs_only_time(vectors, expected, nodes):
-    specs = dict(SPECS)
-    with StubServer(strict=STRICT, nodes=nodes) as stub:
+@pytest.mark.parametrize("strict", STRICT.values(), ids=STRICT)
+def test_strict_mode_is_obeyed_where_that_costs_only_time(vectors, strict, nodes):
+    dense, bm25 = vectors["dense"][7], vectors["bm25"][7]
+    colbert = np.resize(vectors["colbert"][7], (16, 8))  # 16 of the 20 that a request may cost
+    stages = [Prefetch(dense, "dense", 20), Prefetch(bm25, "bm25", 20)]
+
+    def found(index):
+        two = index.search(dense, "dense", 15), index.search(bm25, "bm25", 15)
+        return *two, index.search(colbert, "colbert", 15, stages)
+
+    with open_index(":memory:", SPECS) as index:
+        index.add(DOC_IDS, vectors)
+        expected = found(index)
+    with StubServer(strict=strict, nodes=nodes) as stub:
         for _ in range(2):
-            with open_index(stub.url, specs, **OPEN) as index:
+            with open_index(stub.url, SPECS, **OPEN) as index:
                 done = len(index.doc_ids)
                 index.add(DOC_IDS[done:], {name: arrays[done:] for name, arrays in vectors.items()})
-                dense, colbert = vectors["dense"][7], vectors["colbert"][7]
-                stages = [Prefetch(dense, "dense", 20), Prefetch(vectors["bm25"][7], "bm25", 20)]
-                assert_same([index.search(dense, "dense", 15)], [expected[0]])
-                index.search(colbert, "colbert", 15, stages)
+                assert_same(found(index), expected)
         assert {seen.status for seen in stub.seen} == {200}
+
+
+def test_a_rerank_too_large_for_a_proxy_goes_in_parts_and_that_is_remembered(vectors):
+    dense, colbert = vectors["dense"][7], vectors["colbert"][7]
+    with open_index(":memory:", SPECS) as index:
+        index.add(DOC_IDS, vectors)
+        expected = index.search(colbert, "colbert", 15, [Prefetch(dense, "dense", 50)])
+    with StubServer(nodes=3) as stub, open_index(stub.url, SPECS, **OPEN) as index:
+        index.add(DOC_IDS, vectors)
+        for _ in range(3):
+            assert_same([index.search(colbert, "colbert", 15, [Prefetch(dense, "dense", 50)])], [expected])
+            if stub.proxy is None:
+                stub.proxy = stub.seen[-1].bytes - 40  # of some 150 that its ids take
+        statuses = [seen.status for seen in stub.requests("POST", "/query")]
+        assert statuses.count(413) == 1 and statuses[-4:] == [200] * 4
 
 
 def test_a_limit_of_strict_mode_below_what_is_asked_for_is_named(vectors):
@@ -522,6 +550,25 @@ def test_a_limit_of_strict_mode_below_what_is_asked_for_is_named(vectors):
         index.add(DOC_IDS, vectors)
         with pytest.raises(RagkitError, match=r"at most 20 documents \(max_query_limit in its strict mode\), and 21"):
             index.search(vectors["dense"][0], "dense", 21)
+
+
+def test_a_limit_of_strict_mode_that_no_request_passes_is_named(naps, vectors):
+    graph = {"dense": VectorSpec(24, storage=Storage(hnsw_m=16, hnsw_ef=64))}
+    colbert = np.resize(vectors["colbert"][7], (32, 8))
+    with StubServer(strict={"read_rate_limit": 20, "search_max_hnsw_ef": 10}) as stub:
+        with open_index(stub.url, SPECS, **OPEN) as index, pytest.raises(RagkitError) as caught:
+            index.add(DOC_IDS, vectors)
+            index.search(colbert, "colbert", 10)
+        assert "429" in str(caught.value) and "Raise read_rate_limit of the collection's strict mode" in str(
+            caught.value
+        )
+        assert "nginx" not in str(caught.value)
+        with (
+            open_index(stub.url, graph) as index,
+            pytest.raises(RagkitError, match="Raise search_max_hnsw_ef of the coll"),
+        ):
+            index.add(DOC_IDS, {"dense": vectors["dense"]})
+            index.search(vectors["dense"][0], "dense", 10)
 
 
 def test_strict_mode_that_forbids_exact_search_is_named_and_nothing_is_left_behind():

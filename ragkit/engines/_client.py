@@ -63,8 +63,13 @@ class ClientIndex(Index):
         return found
 
     def _stored(self, points, names):
-        records = self.client.retrieve(self.collection, [*points], with_payload=False, with_vectors=names)
+        # By their order, not by their ids: each of those would count in a rate limit.
+        records, _ = self.client.scroll(
+            self.collection, limit=len(points), offset=points[0], with_payload=False, with_vectors=names
+        )
         for record in records:
+            if record.id not in points:  # one is missing
+                break
             vectors = record.vector if isinstance(record.vector, dict) else {}
             yield {name: Sparse.of(vectors[name]) for name in names}
 

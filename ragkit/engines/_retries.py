@@ -24,6 +24,20 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 _MOST_MESSAGE_BYTES = 4096
 # What can never pass, but in parts: a body over a server's or a proxy's limit, more points than a rate limit holds.
 _TOO_LARGE = re.compile(r"larger than allowed|larger than rate limiter capacity")
+# Settings of a collection's strict mode, by what Qdrant says when a request is beyond one.
+_STRICT = {
+    "Read rate limit": "read_rate_limit",
+    "Write rate limit": "write_rate_limit",
+    'for "limit"': "max_query_limit",
+    'for "timeout"': "max_timeout",
+    'for "upsert limit"': "upsert_max_batchsize",
+    'for "search batch size"': "search_max_batchsize",
+    'for "hnsw_ef"': "search_max_hnsw_ef",
+    'for "oversampling"': "search_max_oversampling",
+    "Exact search disabled": "search_allow_exact",
+    "Condition size limit": "condition_max_size",
+    "Filter condition limit": "filter_max_conditions",
+}
 
 Send = Callable[[httpx.Request], httpx.Response]
 
@@ -80,8 +94,7 @@ class Retries:
                 problem, why = f"{response.status_code}: {_message(response)}", str(response.status_code)
                 if _too_large(response):
                     raise TooLarge(
-                        f"The Qdrant server refused {_name(request)} with {problem}. Raise its limit, or that of the "
-                        "proxy before it (client_max_body_size of nginx)."
+                        f"The Qdrant server refused {_name(request)} with {problem}.{_advice(request, response)}"
                     )
                 if response.status_code not in PASSING:
                     raise RagkitError(
@@ -155,7 +168,13 @@ def _too_large(response: httpx.Response) -> bool:
 def _advice(request: httpx.Request, response: httpx.Response) -> str:
     if response.status_code == 403:
         return f" The key may not {_right(request)}. Check QDRANT_API_KEY."
-    return " Check QDRANT_API_KEY." if response.status_code == 401 else ""
+    if response.status_code == 401:
+        return " Check QDRANT_API_KEY."
+    if response.status_code == 413:
+        return " Raise its limit, or that of the proxy before it (client_max_body_size of nginx)."
+    told = response.content[:_MOST_MESSAGE_BYTES].decode("utf8", "replace").replace('\\"', '"')
+    settings = [setting for said, setting in _STRICT.items() if response.status_code in (400, 429) and said in told]
+    return "".join(f" Raise {setting} of the collection's strict mode, or turn that off." for setting in settings)
 
 
 def _right(request: httpx.Request) -> str:

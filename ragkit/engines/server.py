@@ -3,9 +3,11 @@
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import accumulate, takewhile
 from time import monotonic, sleep
+from typing import Any
 
 import grpc
 import numpy as np
@@ -71,6 +73,7 @@ class ServerIndex(ClientIndex):
         self.batch_bytes = options.request_bytes
         self._strict = models.StrictModeConfigOutput()
         self._beyond: list[int] = []
+        self._most: dict[str, int] = {}  # of what one request takes, as was learned
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
         kept = collection_name(name, vectors, content)
         if made_of is not None and not options.recreate:
@@ -377,24 +380,52 @@ class ServerIndex(ClientIndex):
         with understood(self._answering):
             if not self._indexed:
                 self._wait_for_index()
-            answers = [
-                answer
-                for start in range(0, len(stages), at_once)
-                for answer in self.client.query_batch_points(self.collection, stages[start : start + at_once])
-            ]
+            answers = self._in_parts(
+                "stages", stages, at_once, lambda part: self.client.query_batch_points(self.collection, part)
+            )
         found = dict(hit for answer in answers for hit in self._ours(answer))
         if not found:
             return []
-        ids: list[models.ExtendedPointId] = sorted(found)
-        size = self._strict.condition_max_size or len(ids)
-        parts = [models.HasIdCondition(has_id=ids[start : start + size]) for start in range(0, len(ids), size)]
-        return self._points(
-            query=self._plain(vector),
-            using=using,
-            limit=limit,
-            search_params=self._search_params(using),
-            query_filter=models.Filter(should=[*parts]),
-        )
+        size = self._strict.condition_max_size or len(found)
+        query = self._plain(vector)
+
+        def rerank(ids: list[int]) -> list[tuple[int, float]]:
+            conditions = [models.HasIdCondition(has_id=[*ids[i : i + size]]) for i in range(0, len(ids), size)]
+            return self._points(
+                query=query,
+                using=using,
+                limit=limit,
+                search_params=self._search_params(using),
+                query_filter=models.Filter(should=[*conditions]),
+            )
+
+        rows = 1 if isinstance(vector, Sparse) or vector.ndim == 1 else len(vector)
+        hits = self._in_parts("candidates", sorted(found), size * self._most_conditions(rows), rerank)
+        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))[:limit]
+
+    def _most_conditions(self, rows: int) -> int:
+        """Return how many conditions a query of so many rows may have: in a read rate, each counts as a row does."""
+        rate, most = self._strict.read_rate_limit, self._strict.filter_max_conditions
+        limits = [max(1, rate - rows)] if rate else []
+        return min([*limits, most] if most else limits, default=_PAGE)
+
+    def _in_parts(self, what: str, items: Sequence, most: int, ask: Callable[[Any], list]) -> list:
+        """Return what is answered for items, `most` in a request, and half as many from then on if that is too large.
+
+        what: the items' name, by which it is remembered.
+        """
+        answers: list = []
+        start = 0
+        while start < len(items):
+            part = items[start : start + min(most, self._most.get(what, most))]
+            try:
+                answers += ask(part)
+                start += len(part)
+            except TooLarge:
+                if len(part) == 1:
+                    raise
+                self._most[what] = len(part) // 2
+        return answers
 
     def _stored(self, points, names):
         with understood(self._answering):
