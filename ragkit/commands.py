@@ -262,7 +262,8 @@ def collections(options: argparse.Namespace) -> int:
     where = chosen_place(options.where)
     if where is None or not is_address(where):
         raise RagkitError("collections is about a server: name its address (--where, or QDRANT_URL).")
-    kept = {one.name: one for one in survey(where).kept}
+    found = survey(where)
+    kept = {one.name: one for one in found.kept}
     if options.delete is not None:
         one = kept.get(options.delete)
         told = f"Delete {options.delete} at {shown(where)}, {one.documents:,} documents? [y/N] " if one else ""
@@ -284,7 +285,12 @@ def collections(options: argparse.Namespace) -> int:
         }
         for one in kept.values()
     ]
-    print(table(rows) if rows else f"ragkit has no collection at {shown(where)}.")
+    if rows:
+        print(table(rows))
+    elif not found.silent:
+        print(f"ragkit has no collection at {shown(where)}.")
+    for name in found.silent:
+        print(f"{name} does not answer: what it is cannot be told. Is a node gone?")
     return 0
 
 

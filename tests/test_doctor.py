@@ -12,7 +12,7 @@ import pytest
 from ragkit import VectorSpec, open_index
 from ragkit.cli import main
 from ragkit.workshop.doctor import can_run, examine
-from tests.stub_server import StubServer
+from tests.stub_server import Answer, StubServer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,6 +78,22 @@ def test_what_a_key_may_do_and_what_is_there_is_told(monkeypatch, own_cache):
     assert engine.status == "note"
     assert "3 nodes; the key may only read; 1 collections of ragkit's" in engine.detail
     assert "nothing can be stored; strict mode limits ragkit-films, theirs" in engine.detail
+
+
+def test_what_a_server_does_not_answer_is_told_and_not_guessed(monkeypatch):
+    monkeypatch.setattr("ragkit.engines._retries.sleep", lambda _: None)
+    with StubServer(nodes=3) as stub:
+        monkeypatch.setenv("QDRANT_URL", stub.url)
+        open_index(stub.url, {"dense": VectorSpec(2)}, "ragkit-films").close()
+        stub.fail("GET", "/collections/ragkit-films", *[Answer(500)] * 9)
+        stub.fail("POST", "/collections/aliases", *[Answer(500)] * 9)
+        engine = line("engine")
+        assert engine.status == "note" and "who has no key may read; 0 collections of ragkit's" in engine.detail
+        assert "whether it may write is not answered" in engine.detail
+        assert "ragkit-films does not answer: is a node gone?" in engine.detail
+        stub.heal()
+        stub.fail("POST", "/collections/aliases", Answer(403))
+        assert "may store in collections that are there, and make none; 1 coll" in line("engine").detail
 
 
 def test_a_server_that_does_not_let_us_in_is_missing(monkeypatch):

@@ -11,7 +11,7 @@ import ragkit
 from ragkit import RagkitError
 from ragkit.cli import main
 from ragkit.engines.inventory import survey
-from tests.stub_server import StubServer
+from tests.stub_server import Answer, StubServer
 
 
 @pytest.fixture()
@@ -107,9 +107,51 @@ def test_collections_are_a_servers(own_cache, monkeypatch, tmp_path):
     assert main(["collections"]) == 2 and main(["collections", "--where", str(tmp_path)]) == 2
 
 
-def test_a_server_that_lets_nobody_list_is_no_reason_to_store_nothing(stub, movies, own_cache):
-    from tests.stub_server import Answer
+@pytest.fixture()
+def naps(monkeypatch):
+    monkeypatch.setattr("ragkit.engines._retries.sleep", lambda _: None)
 
+
+SILENT = Answer(500, "Service internal error: the node of this shard does not answer")
+
+
+def test_a_collection_that_does_not_answer_is_told_and_not_stored_again(stub, movies, own_cache, naps, capsys):
+    name, _ = built(movies, "bm25")
+    ending = f"/collections/{name}"
+    stub.fail("GET", ending, *[SILENT] * 100)
+    assert survey(stub.url).kept == () and survey(stub.url).silent == (name,)
+    assert main(["collections"]) == 0
+    assert f"{name} does not answer" in capsys.readouterr().out
+    assert main(["collections", "--delete", name]) == 2
+    assert f"The collection '{name}' at {stub.url} does not answer" in capsys.readouterr().err
+    with pytest.raises(RagkitError, match=rf"{name} .*may be one of the same documents, and does not answer.*500"):
+        built(movies, "bm25")
+    assert [*stub.collections] == [name]
+    stub.heal()
+    assert built(movies, "bm25") == (name, True)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_collection_that_is_gone_or_not_for_this_key_is_left_out(stub, movies, own_cache, status):
+    name, _ = built(movies, "bm25")
+    stub.fail("GET", f"/collections/{name}", Answer(status))
+    found = survey(stub.url)
+    assert found.kept == found.silent == ()
+
+
+def test_what_a_key_may_do_is_told_only_by_who_says_so(stub, movies, own_cache, naps):
+    built(movies, "bm25")
+    assert survey(stub.url).rights == "write"
+    stub.fail("POST", "/collections/aliases", Answer(403), *[SILENT] * 9)
+    assert survey(stub.url).rights == "store"  # it may in that collection
+    assert survey(stub.url).rights == "unknown"
+    stub.heal()
+    stub.fail("POST", "/collections/aliases", Answer(403))
+    stub.fail("POST", "/points/delete", Answer(403))
+    assert survey(stub.url).rights == "read" and len(stub.collections) == 1
+
+
+def test_a_server_that_lets_nobody_list_is_no_reason_to_store_nothing(stub, movies, own_cache):
     stub.fail("GET", "/collections", Answer(403, "Global access is required"))
     with pytest.raises(RagkitError, match="may not read all collections"):
         survey(stub.url)

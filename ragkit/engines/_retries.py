@@ -46,6 +46,14 @@ class TooLarge(RagkitError):
     """A request that may pass in parts."""
 
 
+class Refused(RagkitError):
+    """A request that was answered with this status, as it would be the next time."""
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status
+
+
 class Retries:
     """Middleware for qdrant-client's HTTP client, at most `tries` times a request and within `seconds`.
 
@@ -54,7 +62,8 @@ class Retries:
     so that many clients do not come back at once. A server that has never answered is not waited for: its
     address is more likely wrong. addresses: of the nodes of a cluster, the one that the client was made for first; when
     one is gone the next is asked at once. Raises RagkitError when it gives up, and for every answer that would be the
-    same next time (400, 401, 403, 404 …), with the server's own message; TooLarge for what may pass in parts.
+    same next time (400, 401, 403, 404 …), with the server's own message: TooLarge for what may pass in parts, else
+    Refused.
 
     lost_s: seconds until the last sending of each request, and `again` why how many were sent again.
     """
@@ -97,9 +106,8 @@ class Retries:
                         f"The Qdrant server refused {_name(request)} with {problem}.{_advice(request, response)}"
                     )
                 if response.status_code not in PASSING:
-                    raise RagkitError(
-                        f"The Qdrant server refused {_name(request)} with {problem}.{_advice(request, response)}"
-                    )
+                    told = f"The Qdrant server refused {_name(request)} with {problem}.{_advice(request, response)}"
+                    raise Refused(told, response.status_code)
                 wait = _asked(response) or (self._next(tried, wait) if response.status_code in _GONE else wait)
             if tried == self.tries or monotonic() - start + wait > self.seconds:
                 raise RagkitError(

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,12 +13,15 @@ from qdrant_client import QdrantClient, models
 from ragkit.boundary import public
 from ragkit.engines._client import differences
 from ragkit.engines._connection import connect, understood
+from ragkit.engines._retries import Refused
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError, given, shown
 from ragkit.vectors import VectorSpec
 
 # The key of the note in a collection's metadata.
 _KEY = "ragkit"
+# How often a survey asks what fails.
+_TRIES = 2
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,19 @@ class Kept:
 
 @dataclass(frozen=True)
 class Found:
-    """A server as a key sees it: may it write, how many nodes, which collections are ragkit's, and which are strict."""
+    """A server as a key sees it: how many nodes, which collections are ragkit's, which are strict, which do not answer.
+
+    rights: "write" for all there is, "store" in collections that are there but make none, "read" alone, or "unknown"
+    where that is not answered.
+    """
 
     version: str
     url: str
-    writes: bool
+    rights: str
     nodes: int | None
     kept: tuple[Kept, ...]
     strict: tuple[str, ...]
+    silent: tuple[str, ...]
 
 
 @public("The server cannot be asked")
@@ -67,15 +75,18 @@ def survey(url: str, timeout: int = 5) -> Found:
     Raises RagkitError if no Qdrant server answers, or if it does not let the key read; warns as `connect` does.
     """
     found = connect(url, timeout)
+    found.retries.tries = _TRIES
     with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
-        infos = _infos(client)
+        infos, silent = _infos(client)
+        kept = tuple(_kept(name, info) for name, info in infos.items() if _is_ours(name, info))
         return Found(
             found.version,
             found.url,
-            _writes(client),
+            _rights(client, [one.name for one in kept]),
             nodes(client),
-            tuple(_kept(name, info) for name, info in infos.items() if _is_ours(name, info)),
+            kept,
             tuple(name for name, info in infos.items() if (s := info.config.strict_mode_config) and s.enabled),
+            tuple(silent),
         )
 
 
@@ -84,7 +95,9 @@ def delete(url: str, name: str) -> None:
     """Delete a collection that ragkit made. Raises RagkitError if there is none of that name, or it is another's."""
     found = connect(url, ServerOptions().timeout)
     with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
-        infos = _infos(client)
+        infos, silent = _infos(client)
+        if name in silent:
+            raise RagkitError(f"The collection {given(name)} at {shown(url)} does not answer: {silent[name]}")
         if name not in infos:
             raise RagkitError(f"There is no collection {given(name)} at {shown(url)}.")
         if not _is_ours(name, infos[name]):
@@ -95,14 +108,19 @@ def delete(url: str, name: str) -> None:
 def reusable(
     url: str, prefix: str, made_of: MadeOf, vectors: dict[str, VectorSpec], options: ServerOptions
 ) -> str | None:
-    """Return the name of a whole collection of the same documents that has these vectors, among others perhaps."""
+    """Return the name of a whole collection of the same documents that has these vectors, among others perhaps.
+
+    Raises RagkitError if there is none, and one that may be it does not answer.
+    """
     found = connect(url, options.timeout)
     fitting = []
     with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
         try:
-            infos = _infos(client, prefix)
-        except RagkitError:  # the key may not list them
-            return None
+            infos, silent = _infos(client, prefix)
+        except Refused as error:
+            if error.status == 403:  # the key may not list them
+                return None
+            raise
         for name, info in infos.items():
             told = _noted(info.config)
             models_there = told.get("vectors", {})
@@ -113,7 +131,14 @@ def reusable(
                 and not differences(info.config, vectors, options, others=True)
             ):
                 fitting.append((len(models_there), name))
-    return min(fitting)[1] if fitting else None
+    if fitting:
+        return min(fitting)[1]
+    for name, why in silent.items():  # to store all a second time would be worse
+        raise RagkitError(
+            f"{name} at {shown(url)} may be one of the same documents, and does not answer: {why} Start the node that "
+            "is gone, or delete that collection."
+        )
+    return None
 
 
 def note(made_of: MadeOf | None) -> dict[str, Any]:
@@ -137,13 +162,17 @@ def nodes(client: QdrantClient) -> int | None:
     return len(status.peers) if isinstance(status, models.ClusterStatusOneOf1) else 1
 
 
-def _infos(client: QdrantClient, prefix: str = "") -> dict[str, models.CollectionInfo]:
-    infos = {}
+def _infos(client: QdrantClient, prefix: str = "") -> tuple[dict[str, models.CollectionInfo], dict[str, RagkitError]]:
+    """Return what is told of each collection, and why of those that do not answer."""
+    infos, silent = {}, {}
     for name in sorted(one.name for one in client.get_collections().collections):
         if name.startswith(prefix):
-            with suppress(RagkitError):  # gone meanwhile, or none that the key may look at
+            try:
                 infos[name] = client.get_collection(name)
-    return infos
+            except RagkitError as error:
+                if not (isinstance(error, Refused) and error.status in (403, 404)):  # not for this key, gone meanwhile
+                    silent[name] = error
+    return infos, silent
 
 
 def _noted(config: models.CollectionConfig) -> dict[str, Any]:
@@ -172,10 +201,21 @@ def _kept(name: str, info: models.CollectionInfo) -> Kept:
     )
 
 
-def _writes(client: QdrantClient) -> bool:
-    """Return whether the key may change collections: asked by a change of nothing."""
+def _rights(client: QdrantClient, kept: list[str]) -> str:
+    """Return what the key may change, as Found says it: asked by changes of nothing."""
     try:
         client.update_collection_aliases([])
-    except RagkitError:
-        return False
-    return True
+        return "write"
+    except RagkitError as error:
+        if not (isinstance(error, Refused) and error.status == 403):
+            return "unknown"
+    for name in kept:
+        try:
+            client.delete(name, models.PointIdsList(points=[]))
+            return "store"
+        except Refused as error:
+            if error.status == 400:  # empty, as who may write is told
+                return "store"
+        except RagkitError:
+            return "unknown"
+    return "read"

@@ -205,6 +205,18 @@ def _in_process(place: str | None) -> Finding:
     return Finding("missing" if not found else "note" if note else "ok", "engine", told, local=True)
 
 
+_RIGHTS = {
+    "write": "read and write",
+    "store": "store in collections that are there, and make none",
+    "read": "only read",
+    "unknown": "read",
+}
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + ", …" * (len(names) > 3)
+
+
 def _server(address: str) -> Finding:
     from ragkit.engines import versions
     from ragkit.engines.inventory import survey  # half a second to import, and Edge does without
@@ -217,11 +229,15 @@ def _server(address: str) -> Finding:
     whose = "the key" if os.environ.get("QDRANT_API_KEY", "").strip() else "who has no key"
     detail = (
         f"Qdrant server {found.version} at {shown(found.url)} (QDRANT_URL){nodes}; {whose} may "
-        f"{'read and write' if found.writes else 'only read'}; {len(found.kept)} collections of ragkit's"
+        f"{_RIGHTS[found.rights]}; {len(found.kept)} collections of ragkit's"
     )
     notes = [str(warning.message) for warning in told if issubclass(warning.category, UserWarning)]
-    if not found.writes:
+    if found.rights == "read":
         notes.append("what is there is searched, and nothing can be stored")
+    if found.rights == "unknown":
+        notes.append("whether it may write is not answered")
+    if found.silent:
+        notes.append(f"{_some(found.silent)} {'do' if len(found.silent) > 1 else 'does'} not answer: is a node gone?")
     if found.strict:
-        notes.append(f"strict mode limits {', '.join(found.strict[:3])}{', …' * (len(found.strict) > 3)}")
+        notes.append(f"strict mode limits {_some(found.strict)}")
     return Finding("note" if notes else "ok", "engine", "; ".join([detail, *notes]), local=True)
