@@ -815,6 +815,23 @@ def test_memory_beside_a_server_is_the_servers_or_not_told(stub, movies, movies_
     assert ragkit.compare(movies, ["bm25"], where=stub.url).table()["memory_bytes"].isna().all()
 
 
+def test_memory_is_told_only_where_all_nodes_answer_before_and_after(vectors):
+    """Three nodes of a cluster: here, three addresses of one stub."""
+    with StubServer(nodes=3) as stub, StubServer(nodes=3) as second, StubServer(nodes=3) as third:
+        for other in (second, third):
+            other.engine, other.collections = stub.engine, stub.collections
+
+        def grown(*stubs, name):
+            with open_index(",".join(one.url for one in stubs), SPECS, name) as index:
+                index.add(DOC_IDS, vectors)
+                return index.memory_growth()
+
+        assert grown(stub, second, third, name="all") == 3 * 1000 * COUNT
+        assert np.isnan(grown(stub, name="one")) and np.isnan(grown(stub, second, name="two"))
+        third.fail("GET", "/metrics", None, Answer(500))
+        assert np.isnan(grown(stub, second, third, name="gone at the end"))
+
+
 @pytest.mark.slow
 def test_a_query_that_is_sent_again_is_timed_by_its_last_sending(stub, movies, movies_cache, monkeypatch):
     monkeypatch.setattr("ragkit.engines._retries._FIRST_WAIT_S", 2.0)

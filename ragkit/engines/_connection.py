@@ -122,16 +122,17 @@ def _greet(address: str, others: list[str], key: str, timeout: int, alone: bool)
     return Connection(client, address, found, retries, tuple(others))
 
 
-def resident_bytes(addresses: Sequence[str]) -> float:
-    """Return what the servers at these addresses have in memory, of those that tell; NaN if none does."""
-    told = []
+def resident_bytes(addresses: Sequence[str]) -> dict[str, float]:
+    """Return what the servers at these addresses have in memory, of those that tell."""
+    told = {}
     for address in addresses:
         headers = {"api-key": key} if (key := api_key()) else {}
         with suppress(httpx.HTTPError, RagkitError), httpx.Client(headers=headers, timeout=_CONNECT_S) as client:
             network.bound(client, MOST_ANSWER_BYTES)
             found = _RESIDENT.search(client.get(f"{address.rstrip('/')}/metrics").text)
-            told += [float(found[1])] if found else []
-    return sum(told) if told else float("nan")
+            if found:
+                told[address] = float(found[1])
+    return told
 
 
 def with_port(address: str) -> list[str]:

@@ -106,7 +106,10 @@ class ServerIndex(ClientIndex):
         return other
 
     def memory_growth(self):
-        return resident_bytes(self._addresses) - self._memory
+        before, after = self._memory, resident_bytes(self._addresses)
+        # Of a cluster of which not all nodes tell it would be a part, and of others than before no growth.
+        whole = before.keys() == after.keys() and len(after) == self.layout.get("nodes")
+        return sum(after.values()) - sum(before.values()) if whole else float("nan")
 
     def _open(self) -> None:
         with understood(self._answering):
