@@ -310,9 +310,34 @@ def test_a_server_under_load_answers_all_clients_alike(movies, movies_cache, mon
         stored = json.loads((tmp_path / "server.json").read_text("utf8"))
         assert stored["machine"]["engine"].startswith("Qdrant server 1.20.0 (3 nodes")
         assert "engine" not in stored["rows"][0]
-    monkeypatch.delenv("QDRANT_URL")
-    with pytest.raises(RagkitError, match="set QDRANT_URL to its address"):
-        bench_server(movies)
+
+
+def test_a_server_is_meant_before_anything_is_stored(movies, own_cache, monkeypatch, tmp_path):
+    for place in ("", str(tmp_path / "kept")):
+        monkeypatch.setenv("QDRANT_URL", place)
+        with pytest.raises(RagkitError, match="set QDRANT_URL to its address"):
+            bench_server(movies)
+    assert not (tmp_path / "kept").exists() and not list(own_cache.glob("edge/*"))
+
+
+def test_a_server_under_load_is_timed_without_waits_and_says_what_was_sent_again(movies, movies_cache, monkeypatch):
+    monkeypatch.setattr("ragkit.bench.server.SYSTEMS", ("bm25",))
+    monkeypatch.setattr("ragkit.bench.server._WARM_UP", 0)
+    few = replace(movies, queries=movies.queries[:5])
+    with StubServer() as stub:
+        monkeypatch.setenv("QDRANT_URL", stub.url)
+        later = Answer(429, "slow down", {"Retry-After": "2"})
+        stub.fail("POST", "/query", *[None] * 5, later, None, later)  # after the answers of one client alone
+        (row,) = bench_server(few, rounds=10, clients=(1,))
+        assert row["sent_again"] == "2 for 429" and row["errors"] == 0 and row["equal"] == 10
+        assert row["p99_ms"] < 1900
+        monkeypatch.setattr("ragkit.bench.server._SECONDS", 1.0)
+        stub.fail("POST", "/query", None, later)
+        stub.seen.clear()
+        (row,) = bench_server(few, rounds=10, clients=(1,))
+        asked = {str(seen.body) for seen in stub.requests("POST", "/query") if seen.status == 200}
+        assert len(asked) in (1, 2)  # as many as one client alone had answered in a second
+        assert row["queries"] == row["equal"] and row["sent_again"] == "0"
 
 
 BENCHES = [embed.bench_embed, index.bench_index, search.bench_search, scale.bench_scale]
