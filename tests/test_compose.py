@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ragkit.engines._grpc import port_beside
+
 ROOT = Path(__file__).resolve().parent.parent
 NODE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf8"))
 CLUSTER = yaml.safe_load((ROOT / "compose.cluster.yaml").read_text("utf8"))
@@ -25,8 +27,10 @@ def test_every_node_is_pinned_kept_healthy_and_reached_from_this_machine_alone(f
         assert service["image"].startswith(f"qdrant/qdrant:v{client}."), "the server's minor version is the client's"
         assert "/readyz" in service["healthcheck"]["test"][-1]
         assert service["environment"]["QDRANT__SERVICE__API_KEY"] == "${QDRANT_API_KEY:-}"
-        (port,) = service["ports"]
-        assert port.startswith("127.0.0.1:") and port.endswith(":6333")
+        rest, grpc = (port.split(":") for port in service["ports"])
+        assert [rest[0], rest[2]] == ["127.0.0.1", "6333"]
+        # Where the kit looks for it: else documents are stored over REST, at half the pace.
+        assert grpc == ["127.0.0.1", str(port_beside(int(rest[1]))), "6334"]
         (volume,) = service["volumes"]
         assert volume.endswith(":/qdrant/storage")
         volumes.append(volume.split(":")[0])
@@ -56,3 +60,5 @@ def test_the_workflow_runs_the_server_tests_on_both():
     image = NODE["services"]["qdrant"]["image"]
     assert f"/releases/download/{image.partition(':')[2]}/" in commands, "the program is of the image's version"
     assert "make again ONLY=server" in commands
+    assert server["env"]["RAGKIT_GRPC"], "an upload that does not go over gRPC fails there, and is not skipped"
+    assert server["timeout-minutes"] == 60

@@ -1,6 +1,6 @@
 """What needs a Qdrant server: `QDRANT_URL=… pytest tests -m server`. Skipped unless asked for.
 
-Against a cluster set QDRANT_SHARDS and QDRANT_REPLICAS too. Its collections are named ragkit-test-… and deleted.
+Against a cluster set QDRANT_SHARDS and QDRANT_REPLICAS too; with RAGKIT_GRPC an upload must go over gRPC. Its collections are named ragkit-test-… and deleted.
 """
 
 import dataclasses
@@ -138,8 +138,9 @@ def test_the_first_ten_on_scifact_are_edges_however_its_collection_is_cut(url, m
 def test_an_upload_goes_over_grpc_where_that_answers(url, name, vectors, expected):
     with open_index(url, SPECS, name) as index:
         index.add(DOC_IDS, vectors)
-        if not index._grpc:
+        if not index._grpc and not os.environ.get("RAGKIT_GRPC"):
             pytest.skip("the port of gRPC does not answer beside that of REST")
+        assert index._grpc, "RAGKIT_GRPC says that the port of gRPC answers beside that of REST"
         assert_same(answers(index, vectors), expected)
         again = index.client.retrieve(name, [7], with_vectors=True)[0].vector
     unit = vectors["colbert"][7] / np.linalg.norm(vectors["colbert"][7], axis=1, keepdims=True)
