@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ragkit.engines.index import Index as Index
     from ragkit.engines.index import Prefetch as Prefetch
     from ragkit.engines.ingest import build_index as build_index
+    from ragkit.engines.opening import open_client as open_client
     from ragkit.engines.opening import open_index as open_index
     from ragkit.engines.server_options import ServerOptions as ServerOptions
     from ragkit.errors import RagkitError as RagkitError
@@ -62,7 +63,7 @@ __getattr__, _, __all__ = lazy_loader.attach(
         "encoders.variants": ["load_encoders"],
         "engines.index": ["Index", "Prefetch"],
         "engines.ingest": ["build_index"],
-        "engines.opening": ["open_index"],
+        "engines.opening": ["open_client", "open_index"],
         "engines.server_options": ["ServerOptions"],
         "errors": ["RagkitError"],
         "evaluation.comparing": ["compare"],

@@ -5,8 +5,9 @@ import ssl
 
 import numpy as np
 import pytest
+from qdrant_client import models
 
-from ragkit import RagkitError, VectorSpec, load_beir, open_index
+from ragkit import RagkitError, VectorSpec, load_beir, open_client, open_index
 from ragkit.addresses import is_address
 from ragkit.cli import main
 from ragkit.errors import shown
@@ -167,3 +168,33 @@ def test_errors_show_no_password(stub, secret, tmp_path, monkeypatch, recwarn):
     told += [str(caught.value), *(str(warning.message) for warning in recwarn)]
     assert any("Update the older one" in text for text in told) and any("RAGKIT_MIRROR" in text for text in told)
     assert not [text for text in told if "s3cret" in text or "reader" in text]
+
+
+@pytest.mark.parametrize("form", ["{}", " {}/\n", "HTTP://{}", "{}, http://127.0.0.1:9", "http://127.0.0.1:9,{}"])
+def test_a_client_takes_whatever_qdrant_url_may_hold(form, stub, monkeypatch, recwarn):
+    stub.api_key = "key"
+    monkeypatch.setenv("QDRANT_API_KEY", "key ")
+    monkeypatch.setenv("QDRANT_URL", form.format(stub.url.removeprefix("http://") if "//{" in form else stub.url))
+    client = open_client()
+    client.create_collection("films", models.VectorParams(size=2, distance=models.Distance.COSINE))
+    client.upload_points("films", [models.PointStruct(id=1, vector=[0.6, 0.8])], wait=True)
+    assert client.query_points("films", [0.6, 0.8]).points[0].score == pytest.approx(1)
+    assert stub.collections.keys() == {"films"} and not recwarn.list
+
+
+@pytest.mark.parametrize("text", [None, "", " ", ":memory:", ":MEMORY:", ":temporary:", "folder"])
+def test_without_a_server_a_client_is_in_memory(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+    if text is not None:
+        monkeypatch.setenv("QDRANT_URL", text)
+    client = open_client()
+    client.create_collection("films", models.VectorParams(size=2, distance=models.Distance.COSINE))
+    assert client.count("films").count == 0 and not open_client().collection_exists("films")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_client_of_a_server_that_does_not_answer_is_refused(monkeypatch):
+    monkeypatch.setenv("QDRANT_URL", "http://127.0.0.1:9")
+    with pytest.raises(RagkitError, match="No Qdrant server answers at http://127.0.0.1:9 "):
+        open_client()

@@ -204,8 +204,8 @@ def test_a_corrupted_number_is_noticed(path, tmp_path):
 @each_notebook
 def test_a_client_of_a_lessons_own_goes_to_the_server_that_is_named_and_leaves_nothing_there(path):
     code = "\n".join(cell.source for cell in code_cells(nbformat.read(path, as_version=4)))
-    for arguments in re.findall(r"QdrantClient\((.*)", code):
-        assert arguments.startswith('os.environ.get("QDRANT_URL") or ":memory:"')
+    code = re.sub(r"#.*", "", code)
+    assert "QdrantClient(" not in code, "ragkit.open_client takes whatever QDRANT_URL may hold"
     for name in re.findall(r'create_collection\("(.+?)"', code):
         assert name.startswith(f"lesson-{path.stem[:2]}")
         assert code.index(f'delete_collection("{name}")') < code.index(f'create_collection("{name}"'), "run twice"

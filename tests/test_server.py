@@ -1,6 +1,7 @@
 """What needs a Qdrant server: `QDRANT_URL=… pytest tests -m server`. Skipped unless asked for.
 
-Against a cluster set QDRANT_SHARDS and QDRANT_REPLICAS too; with RAGKIT_GRPC an upload must go over gRPC. Its collections are named ragkit-test-… and deleted.
+Against a cluster set QDRANT_SHARDS and QDRANT_REPLICAS too. Where RAGKIT_GRPC is set, an upload must go over gRPC. Its
+collections are named ragkit-test-… and deleted.
 """
 
 import dataclasses

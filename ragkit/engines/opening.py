@@ -20,6 +20,8 @@ from ragkit.paths import cache_dir
 from ragkit.vectors import VectorSpec
 
 if TYPE_CHECKING:  # half a second to import, and Edge does without
+    from qdrant_client import QdrantClient
+
     from ragkit.engines.inventory import MadeOf
 
 TEMPORARY = ":temporary:"  # a place: Qdrant Edge in a temporary folder, whatever QDRANT_URL says
@@ -77,6 +79,25 @@ def open_index(
     if where == ":memory:" or is_address(where):
         return _client_index(where, vectors, name, content, options, made_of)
     return EdgeIndex(expanded(where), vectors, content)
+
+
+@public("No client can be made")
+def open_client() -> "QdrantClient":
+    """Return qdrant-client's own client of the server that `QDRANT_URL` names, else `QdrantClient(":memory:")`.
+
+    The server is found as open_index finds it, of several addresses the first that answers, and asked with
+    `QDRANT_API_KEY`. A folder or ":temporary:" is Qdrant Edge's, which has no client, so it is as no server at all.
+    Raises RagkitError as open_index does for an address, and if no server answers.
+
+    >>> open_client().collection_exists("films")
+    False
+    """
+    from qdrant_client import QdrantClient  # half a second to import
+
+    from ragkit.engines._connection import connect
+
+    where = chosen_place(None)
+    return connect(where, ServerOptions().timeout).client if where and is_address(where) else QdrantClient(":memory:")
 
 
 def temporary_index(vectors: dict[str, VectorSpec], name: str = "ragkit") -> Index:
