@@ -1,5 +1,6 @@
 """How an engine keeps vectors: what that takes on disk, and what a search then returns, on random vectors."""
 
+import contextlib
 import os
 import re
 
@@ -8,12 +9,16 @@ import pytest
 
 import ragkit
 from ragkit import Prefetch, RagkitError, Storage, VectorSpec, open_index
+from ragkit.datasets.inspecting import Check
+from ragkit.display import tables, verdicts
+from ragkit.display.report import render
 from ragkit.engines import edge
 from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.folder import foreign
-from ragkit.evaluation import comparing
+from ragkit.evaluation import comparing, inspecting
 from ragkit.maxsim import maxsim
 from ragkit.vectors import DATATYPES, QUANTIZATIONS
+from tests.stub_server import StubServer
 
 DATATYPE_STORAGES = [Storage(datatype=name) for name in DATATYPES]
 QUANTIZED_STORAGES = [
@@ -195,15 +200,49 @@ def test_a_folder_kept_otherwise_is_refused(rng, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_copy_that_is_rotated_by_chance_is_measured_over_several_builds(movies, movies_cache, monkeypatch, tmp_path):
+def test_a_copy_that_is_rotated_by_chance_is_measured_over_several_builds(movies, movies_cache, monkeypatch):
     built = []
     build = comparing.build_index
     monkeypatch.setattr(comparing, "build_index", lambda *given: built.append(given) or build(*given))
     comparison = ragkit.compare(movies, ["dense", "dense-turbo1copy-raw"])
-    (note,) = [note for note in comparison.notes if "at random" in note]
-    found = re.search(r"over 5 builds nDCG@10 is (0\.\d+) to (0\.\d+), and the row is the first", note)
-    low, high = float(found[1]), float(found[2])
-    assert len(built) == 6 and low <= round(comparison["dense-turbo1copy-raw"].means["nDCG@10"], 3) <= high
-    kept = ragkit.compare(movies, ["dense-turbo1copy-raw"], where=tmp_path / "kept")
-    assert any(note.endswith("no two builds rank alike; this is one") for note in kept.notes)
-    assert not ragkit.compare(movies, ["dense-turbo1copy", "dense-int8-raw"]).notes
+    assert len(built) == 6
+    means = comparison["dense-turbo1copy-raw"].builds["nDCG@10"]
+    assert len(means) == 5 and means[0] == comparison["dense-turbo1copy-raw"].means["nDCG@10"]
+    _, row = comparison.evidence().to_dict("records")
+    assert (row["builds"], row["builds_low"], row["builds_high"]) == (5, means.min(), means.max())
+    spread = f"{means.min():.3f} to {means.max():.3f}"
+    head, _, line, *_ = tables.evidence(comparison).splitlines()
+    assert re.search(r"95 % +5 builds +difference", head) and re.search(rf"{row['high']:.3f} +{spread}", line)
+    (sentence,) = verdicts(comparison)
+    assert f"over 5 builds of its index nDCG@10 is {spread}" in sentence and "p = " in sentence
+    assert [note for note in comparison.notes if "no two builds rank alike; 5 were built" in note]
+    exact = ragkit.compare(movies, ["dense-turbo1copy", "dense-int8-raw"])
+    assert not exact.notes and "builds" not in exact.evidence() and "builds" not in tables.evidence(exact)
+
+
+@pytest.mark.parametrize("way", ["where", "server", "not separate", "baseline"])
+def test_of_one_build_of_such_a_copy_there_is_no_interval_no_p_and_no_verdict(
+    movies, movies_cache, monkeypatch, tmp_path, way
+):
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+    names = ["dense-turbo1copy-raw", "dense"] if way == "baseline" else ["dense", "dense-turbo1copy-raw"]
+    how = {"separate": False} if way == "not separate" else {"where": tmp_path / "kept"}
+    with contextlib.ExitStack() as stack:
+        if way == "server":
+            monkeypatch.setenv("QDRANT_URL", stack.enter_context(StubServer()).url)
+            how = {}
+        comparison = ragkit.compare(movies, names, **how)
+    first, second = comparison.evidence().to_dict("records")
+    once, other = (first, second) if way == "baseline" else (second, first)
+    assert not np.isnan(once["mean"]) and np.isnan([once["low"], once["high"]]).all() and other["low"] < other["high"]
+    assert np.isnan([second[name] for name in ("difference_low", "difference_high", "p", "p_holm")]).all()
+    (sentence,) = verdicts(comparison)
+    assert sentence.startswith(f"{names[1]} and {names[0]}: no verdict, since dense-turbo1copy-raw ranks otherwise in")
+    (note,) = comparison.notes
+    assert "of one there is no interval, no p and no verdict" in note and "without a place" in note
+    line = tables.evidence(comparison).splitlines()[2]
+    assert " to " not in line.replace(f"{other['low']:.3f} to {other['high']:.3f}", "")
+    estimate = Check("power", "as estimated before")
+    assert inspecting.measured(estimate, comparison) == estimate
+    page = render([(movies, comparison)])
+    assert "no verdict, since dense-turbo1copy-raw" in page and not re.search(r">nan|nan to|to nan", page)

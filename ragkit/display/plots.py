@@ -140,7 +140,8 @@ def quality_cost(
     points = {}
     for row in frame[~lines].to_dict("records"):
         x, y, look = row[cost], row[measure], {"color": colour(row["system"]), "linewidth": 1.5, "alpha": 0.7}
-        ax.plot([x, x], [row["low"], row["high"]], marker="_", **look)
+        if not pd.isna(row["low"]):
+            ax.plot([x, x], [row["low"], row["high"]], marker="_", **look)
         if cost == "p50_ms":
             ax.plot([x, row["p95_ms"]], [y, y], marker="|", markevery=[1], **look)
         look = {"color": colour(row["system"]), "marker": marker(row["system"])}

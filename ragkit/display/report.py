@@ -95,7 +95,7 @@ def _columns(comparison: Comparison, measure: str) -> list[dict[str, Any]]:
     rows = evidence.to_dict("records")
     columns = []
     for name in [measure, *(name for name in comparison.measures if name != measure)]:
-        below = [tables.interval(row["low"], row["high"]) if name == measure else "" for row in rows]
+        below = [_below(row) if name == measure else "" for row in rows]
         columns.append(_column("Mean", name, list(zip(text[name], below, frame[name], strict=True))))
     shown = set(comparison.measures)
     if JUDGED in frame and JUDGED not in shown:
@@ -111,6 +111,12 @@ def _columns(comparison: Comparison, measure: str) -> list[dict[str, Any]]:
         cells = [(cell, "", value) for cell, value in zip(text[name], frame[name], strict=True)]
         columns.append(_column(group, title, cells, name in _MORE_FIRST))
     return columns
+
+
+def _below(row: dict[str, Any]) -> str:
+    """Return what stands below a mean: its interval, and its spread over builds where that was measured."""
+    text = tables.interval(row["low"], row["high"])
+    return f"{text}; {row['builds']:.0f} builds: {between}" if (between := tables.spread(row)) else text
 
 
 def _against(rows: list[dict], measure: str) -> list[dict[str, Any]]:

@@ -80,12 +80,17 @@ def cost(comparison: Comparison) -> str:
 
 def evidence(comparison: Comparison, measure: str | None = None) -> str:
     """Return one measure of every system with its interval, and its difference to the baseline with interval, p alone
-    and in its family, and the queries it wins, ties and loses; below the table, which family that is."""
+    and in its family, and the queries it wins, ties and loses; below the table, which family that is.
+
+    Where a system ranks otherwise in each build of its index, the spread of its mean over builds stands beside."""
     measure = comparison.named(measure)
     frame = comparison.evidence(measure)
     rows = []
+    builds = f"{frame['builds'].max():.0f} builds" if "builds" in frame else ""
     for row in frame.to_dict("records"):
         line = {"system": row["system"], measure: row["mean"], "95 %": interval(row["low"], row["high"])}
+        if builds:
+            line[builds] = spread(row)
         if pd.isna(row.get("difference")):
             line |= {"difference": "baseline", "95 % ": "", "p": "", "p (Holm)": "", "wins/ties/losses": ""}
         else:
@@ -107,7 +112,21 @@ def family(evidence: pd.DataFrame) -> list[str]:
 
 
 def interval(low: float, high: float, form: Callable[[float], str] = number) -> str:
-    return f"{form(low)} to {form(high)}"
+    """Return both ends of an interval, or that there is none.
+
+    >>> interval(0.1, 0.25), interval(float("nan"), float("nan"))
+    ('0.100 to 0.250', '-')
+    """
+    return "-" if pd.isna(low) else f"{form(low)} to {form(high)}"
+
+
+def spread(row: Mapping[str, Any]) -> str:
+    """Return what a row of Comparison.evidence has as its lowest and highest mean over builds; "" if that is nothing.
+
+    >>> spread({"builds": 5, "builds_low": 0.816, "builds_high": 0.823}), spread({})
+    ('0.816 to 0.823', '')
+    """
+    return "" if pd.isna(row.get("builds", float("nan"))) else interval(row["builds_low"], row["builds_high"])
 
 
 def signed(value: float) -> str:

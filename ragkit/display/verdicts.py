@@ -1,14 +1,14 @@
 """In sentences: what an inspection found, and which system is better, by how much, at what cost."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ragkit.boundary import public
 from ragkit.datasets.inspecting import Inspection
-from ragkit.display.tables import interval, number, p_value, signed
+from ragkit.display.tables import interval, number, p_value, signed, spread
 from ragkit.evaluation import statistics
 from ragkit.evaluation.comparison import Comparison
 from ragkit.evaluation.systems import is_oracle
@@ -26,7 +26,8 @@ def verdicts(comparison: Comparison, measure: str | None = None) -> list[str]:
     """Return one sentence for each system but the baseline: whether it is better, by how much, at what cost.
 
     A difference is shown if its p, corrected for the family by Holm's method, is below 0.05. The interval in
-    brackets is that of the pair alone: it says how much, the test whether. measure: as Comparison.named takes it.
+    brackets is that of the pair alone: it says how much, the test whether. There is no verdict on a system that ranks
+    otherwise in each build of its index, if one build was measured. measure: as Comparison.named takes it.
     """
     measure = comparison.named(measure)
     frame = comparison.evidence(measure)
@@ -34,6 +35,7 @@ def verdicts(comparison: Comparison, measure: str | None = None) -> list[str]:
     costs = comparison.table().set_index("system")
     if not comparison.config.get("engine_times_are_qdrants"):
         costs = costs.drop(columns=["p50_ms", "with_encoding_ms"])
+    once = [result.system for result in comparison.systems if result.of_one_build]
     sentences = []
     for row in frame.to_dict("records")[1:]:
         name = row["system"]
@@ -44,7 +46,10 @@ def verdicts(comparison: Comparison, measure: str | None = None) -> list[str]:
                 f"{comparison.config.get('depth')} candidates could reach."
             )
         else:
-            sentences.append(verdict(row, baseline, measure) + _price(costs, name, baseline) + ".")
+            said = verdict(row, baseline, measure) if row["p"] == row["p"] else _none(row, baseline, once)
+            if between := spread(row):
+                said += f"; over {row['builds']:.0f} builds of its index {measure} is {between}"
+            sentences.append(said + _price(costs, name, baseline) + ".")
     return sentences
 
 
@@ -78,6 +83,13 @@ def verdict(row: Mapping[str, Any], baseline: str, measure: str) -> str:
         )
     # A bootstrap and a test: near the border, or with a handful of queries that differ, they need not agree.
     return said if apart == alone else f"{said} (here interval and test disagree: more queries would tell)"
+
+
+def _none(row: Mapping[str, Any], baseline: str, once: Sequence[str]) -> str:
+    """Return why there is no verdict on a row and the baseline, one of which is of one build of its index."""
+    hanging = next(name for name in (row["system"], baseline) if name in once)
+    why = f"{hanging} ranks otherwise in each build of its index, and this is one"
+    return f"{row['system']} and {baseline}: no verdict, since {why}"
 
 
 def _p(value: float) -> str:

@@ -35,6 +35,11 @@ LIMIT = 100
 
 # Of an index whose small copies are made by chance, so many are built.
 _BUILDS = 5
+_ALL_BUILDS = f"{_BUILDS} were built, and the row is the first"
+_ONE_BUILD = (
+    f"of one there is no interval, no p and no verdict: compare without a place (where, QDRANT_URL) and with an index "
+    f"for each set of vectors, as by default, and {_BUILDS} are built"
+)
 # The share of queries sent again from which times say little of an undisturbed server.
 _FEW_AGAIN = 0.03
 
@@ -94,8 +99,10 @@ def compare(
         for system in members:
             if chance := [name for name in system.vectors if Variant.parse(name).storage.by_chance]:
                 why = f"{system.name}: Qdrant rotates {chance[0]} at random, and no two builds rank alike"
-                seen = "this is one" if shared else _over_builds(dataset, needed, system, depth, own, found)
-                again.append(f"{why}; {seen}")
+                if not shared:
+                    builds = _builds(dataset, needed, system, depth, own, found[system.name])
+                    found[system.name] = replace(found[system.name], builds=builds)
+                again.append(f"{why}; {_ONE_BUILD if shared else _ALL_BUILDS}")
     notes = [*dataset.notes, *notes]
     for name, frame in (runs or {}).items():
         found[name], note = _external(name, frame, dataset, measures, own)
@@ -146,7 +153,10 @@ def _measure(
             cost = replace(cost, disk_bytes_per_document=on_disk)
             if engine["engine_times_are_qdrants"]:
                 cost = replace(cost, index_s=index_s, memory_bytes=memory)
-        results.append(system_result(run, dataset.qrels, cost, measures))
+        result = system_result(run, dataset.qrels, cost, measures)
+        if any(Variant.parse(name).storage.by_chance for name in system.vectors):
+            result = replace(result, builds=result.means.to_frame().T)
+        results.append(result)
     return results, engine, [note for run in runs if (note := _sent_again(run))]
 
 
@@ -162,16 +172,15 @@ def _whose(shards: int, per_shard: bool) -> dict[str, str]:
     return {"depth_and_idf": "the whole collection's" + "; of rows per shard each shard's, as deployed" * per_shard}
 
 
-def _over_builds(dataset, encoders, system: System, depth: int, own: set[str], found) -> str:
-    """Return in words how the mean of a system differs from build to build of its index, the row's being the first."""
-    first = found[system.name]
-    measure = first.values.columns[0]
-    means = [first.means[measure]]
+def _builds(dataset, encoders, system: System, depth: int, own: set[str], first: SystemResult) -> pd.DataFrame:
+    """Return the means of a system in several builds of its index, one row each, that of `first` first."""
+    measures = list(first.values.columns)
+    means = [first.means]
     for _ in range(_BUILDS - 1):
         with build_index(dataset, encoders)[0] as index:
             run = _run(index, encoders, system, depth, dataset, own)
-        means.append(per_query(run.results, dataset.qrels, [measure])[measure].mean())
-    return f"over {_BUILDS} builds {measure} is {min(means):.3f} to {max(means):.3f}, and the row is the first"
+        means.append(per_query(run.results, dataset.qrels, measures).mean())
+    return pd.DataFrame(means, index=range(_BUILDS))
 
 
 def _twins(found: Mapping[str, SystemResult], twin_of: Mapping[str, str]) -> list[str]:
@@ -182,10 +191,9 @@ def _twins(found: Mapping[str, SystemResult], twin_of: Mapping[str, str]) -> lis
         one, other = found[twin].values[measure], found[name].values[measure]
         pair = statistics.paired(one, other)
         change = pair.difference
-        notes.append(
-            f"{twin} − {name}: {change.value:+.3f} {measure} ({change.low:+.3f} to {change.high:+.3f}), "
-            f"{pair.wins} queries better, {pair.losses} worse"
-        )
+        ends = "" if found[name].of_one_build else f" ({change.low:+.3f} to {change.high:+.3f})"
+        told = f"{twin} − {name}: {change.value:+.3f} {measure}{ends}"
+        notes.append(f"{told}, {pair.wins} queries better, {pair.losses} worse")
     return notes
 
 

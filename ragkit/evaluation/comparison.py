@@ -37,7 +37,8 @@ class SystemResult:
 
     values: one row a query, one column a measure; results: the run; ms: engine time of each query; judged: the share
     of its first ten documents that somebody judged, a mean over queries (Judged@10 of ir-measures); encoding_ms: what
-    the models took for some of the queries.
+    the models took for some of the queries. builds: of a system that ranks otherwise in each build of its index, the
+    means, one row a build, this one's first, and one column a measure.
     """
 
     system: str
@@ -47,6 +48,12 @@ class SystemResult:
     cost: Cost = Cost()
     judged: float = float("nan")
     encoding_ms: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    builds: pd.DataFrame | None = None
+
+    @property
+    def of_one_build(self) -> bool:
+        """Whether its numbers are those of one build of its index, and another would have others."""
+        return self.builds is not None and len(self.builds) == 1
 
     @property
     def waited_ms(self) -> pd.Series:
@@ -132,14 +139,17 @@ class Comparison:
         mean, low, high: with a 95 % interval. difference and its interval, p, wins, ties, losses: of this pair
         alone (see statistics.Paired). p_holm: p corrected for the family, which is every system compared with
         this baseline by this measure, near-copies too, and no oracle; family: its name. detectable: the smallest
-        true difference that these queries would show in the family (see statistics.detectable). What a row does
-        not have is NaN. measure: as `named` takes it; baseline: a system's name, the first one if
-        None. Raises RagkitError for an unknown measure or baseline.
+        true difference that these queries would show in the family (see statistics.detectable). Of a system that
+        ranks otherwise in each build of its index, builds: how many were measured, builds_low and builds_high: the
+        ends of their means, the row being the first's; of a single build there is neither interval nor p. What a row
+        does not have is NaN. measure: as `named` takes it; baseline: a system's name, the first one if None. Raises
+        RagkitError for an unknown measure or baseline.
         """
         values = self.values(measure)
         baseline = self[baseline].system if baseline else self.systems[0].system
         pairs = {name: statistics.paired(values[name], values[baseline]) for name in values if name != baseline}
-        compared = [name for name in pairs if not is_oracle(name)]
+        once = {system.system for system in self.systems if system.of_one_build}
+        compared = [name for name in pairs if not is_oracle(name) and not once & {name, baseline}]
         corrected = dict(zip(compared, statistics.holm([pairs[name].p for name in compared]), strict=True))
         family = f"{len(compared)} comparison{'s' if len(compared) > 1 else ''} with {baseline}"
         rows = []
@@ -152,6 +162,14 @@ class Comparison:
                 row |= {"difference_low": pair.difference.low, "difference_high": pair.difference.high}
                 row |= {"p": pair.p, "p_holm": corrected.get(name, float("nan"))}
                 row |= {"exact": pair.exact, "wins": pair.wins, "ties": pair.ties, "losses": pair.losses}
+            # Between builds they may differ by more than queries do, and one build does not show by how much.
+            if name in once:
+                row |= {"low": float("nan"), "high": float("nan")}
+            if name in pairs and once & {name, baseline}:
+                row |= dict.fromkeys(("difference_low", "difference_high", "p", "exact"), float("nan"))
+            if (builds := self[name].builds) is not None and name not in once:
+                means = builds[self.named(measure)]
+                row |= {"builds": len(means), "builds_low": means.min(), "builds_high": means.max()}
             if name in corrected:
                 row["detectable"] = statistics.detectable(values[name] - values[baseline], len(compared))
                 row["family"] = family

@@ -240,7 +240,8 @@ def measured(estimate: Check, comparison: Comparison) -> Check:
     measure = find_measure("nDCG@10", comparison.measures)
     if len(comparison.systems) < 2 or measure is None or comparison.queries < 2:
         return estimate
-    rows = [row for row in comparison.evidence(measure).to_dict("records")[1:] if not is_oracle(row["system"])]
+    rows = comparison.evidence(measure).to_dict("records")[1:]
+    rows = [row for row in rows if not is_oracle(row["system"]) and row["p"] == row["p"]]  # else of one build
     if not rows:
         return estimate
     before = _by(comparison.queries, len(rows))
