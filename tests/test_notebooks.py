@@ -9,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
+import ragkit
 from conftest import notebook_reads_scifact
 from ragkit.display import plots
 from tests import reading
+from tests.stub_server import StubServer
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = reading.LESSONS
@@ -210,3 +213,23 @@ def test_a_client_of_a_lessons_own_goes_to_the_server_that_is_named_and_leaves_n
         assert name.startswith(f"lesson-{path.stem[:2]}")
         assert code.index(f'delete_collection("{name}")') < code.index(f'create_collection("{name}"'), "run twice"
         assert code.rindex("delete_collection") > code.rindex("client.query_points"), "left behind"
+
+
+@pytest.mark.parametrize("version", ["1.18.0", "1.20.0"])
+def test_lesson_06_leaves_out_what_an_older_server_does_not_know(version, movies, movies_cache, monkeypatch, capsys):
+    cells = [cell.source for cell in code_cells(nbformat.read(ROOT / "notebooks" / "06_cost_of_tokens.ipynb", 4))]
+    start = next(i for i, source in enumerate(cells) if "def show(" in source)
+    with StubServer(version=version) as stub:
+        monkeypatch.setenv("QDRANT_URL", stub.url)
+        monkeypatch.setattr(ragkit, "load_dataset", lambda *_, **__: movies)  # the films in place of collections
+        scope = {"dataset": movies, "orange": "orange"}
+        for source in [cells[0], *(source for source in cells[start:] if not re.search("rounded|forms", source))]:
+            exec(source, scope)
+    plt.close("all")
+    told = capsys.readouterr().out
+    left_out = re.findall(r"^left out: (?:(\S+): )?turbo4 needs Qdrant 1\.19; this is 1\.18\.0: float16\.$", told, re.M)
+    rows = ["colbert-turbo4", "colbert-pool2-turbo4", "colbert-pool4-turbo4"]
+    assert left_out == ([*rows, ""] if version == "1.18.0" else [])
+    for row in [*rows, "colbert-small"]:
+        assert bool(re.search(rf"^{row} +\d", told, re.M)) == (version != "1.18.0")
+    assert re.search(r"^colbert-binary-raw +\d", told, re.M) and re.search(r"^colbert-pool4-binary-raw +\d", told, re.M)
