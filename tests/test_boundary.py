@@ -24,7 +24,8 @@ OF_THEIR_OWN = {
     # They say of every array and number themselves what was expected; a search is timed.
     *("Index.search", "Index.fuse", "maxsim", "pool_tokens"),
     # They compute from what their object holds, which was looked at when it was made.
-    *("Comparison.evidence", "Comparison.table", "Comparison.to_dict", "Comparison.values", "Inspection.to_dict"),
+    *("Comparison.evidence", "Comparison.named", "Comparison.table", "Comparison.to_dict", "Comparison.values"),
+    "Inspection.to_dict",
     *(
         "Storage.bytes_per_row",
         "System.as_deployed",
