@@ -182,7 +182,7 @@ lowest: $(READY)
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST_PYTHON) --resolution lowest-direct -r pyproject.toml --extra lab --extra parquet
 	$(BIN)/uv pip install --quiet --python $(LOWEST_PYTHON) --group dev
-	$(LOWEST_PYTHON) -m pytest -q $(PARALLEL) -m "not slow and not online and not server" ragkit tests \
+	$(LOWEST_PYTHON) -m pytest -q $(PARALLEL) -m "not thorough and not scifact and not online and not server" ragkit tests \
 		--deselect tests/test_project.py::test_what_runs_is_what_is_pinned
 
 clean:

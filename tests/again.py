@@ -1,4 +1,4 @@
-"""`python -m tests.again [WORD …]`: lessons and quick unit tests once more, as on another machine; what changes.
+"""`python -m tests.again [WORD …]`: lessons and the unit tests of `make test`, as on another machine; what changes.
 
 Ways: the models' numbers moved by 3e-7, as processors differ; 1 and 8 cores, which Edge's segments follow; another hash
 seed; a busy machine; for lessons, the server at QDRANT_URL, or without one a stub that cuts every collection into three
@@ -33,7 +33,7 @@ _BURN = "while True: sum(i * i for i in range(10_000))"
 
 
 def targets() -> list[Path]:
-    """Return the lessons, and the files of tests that need no browser; of these the quick tests are run."""
+    """Return the lessons, and the files of tests that need no browser; of these the tests of `make test` are run."""
     notebooks = [p for p in sorted((ROOT / "notebooks").rglob("*.ipynb")) if p.parent.name != "exercises"]
     return notebooks + [path for path in sorted((ROOT / "tests").glob("test_*.py")) if "browser" not in path.name]
 
@@ -52,7 +52,9 @@ def chosen(words: list[str]) -> tuple[list[str], list[Path]]:
 def fingerprint(path: Path) -> str:
     """Return what stands for a file and all that its outcome depends on."""
     digest = hashlib.sha256()
-    own = [path, ROOT / "tests" / "nbval.cfg", ROOT / "requirements.txt", *sorted((ROOT / "ragkit").rglob("*.py"))]
+    helpers = [file for file in sorted((ROOT / "tests").rglob("*.py")) if not file.name.startswith("test_")]
+    shared = ["tests/nbval.cfg", "requirements.txt", "conftest.py", "data/SHA256SUMS"]
+    own = [path, *(ROOT / name for name in shared), *helpers, *sorted((ROOT / "ragkit").rglob("*.py"))]
     for part in own:
         digest.update(part.read_bytes())
     return digest.hexdigest()
@@ -63,7 +65,7 @@ def outcome(surroundings: dict[str, str], path: Path, cache: Path) -> list[str]:
     before = [str(ROOT / "tests" / "elsewhere"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | surroundings | {"PYTHONPATH": os.pathsep.join(before), "TQDM_DISABLE": "1"}
     environment |= {"RAGKIT_CACHE": str(cache)}
-    options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow and not online and not server"]
+    options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "-m", "not thorough and not online and not server"]
     if path.suffix == ".ipynb":
         sanitize = f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval.cfg'}"
         options = [*options[:5], "--nbval", "--nbval-current-env", sanitize]
@@ -75,7 +77,7 @@ def outcome(surroundings: dict[str, str], path: Path, cache: Path) -> list[str]:
         text=True,
         encoding="utf8",
     )
-    if done.returncode in (0, 5):  # 5: nothing of it is quick
+    if done.returncode in (0, 5):  # 5: nothing of it is tested so
         return []
     # As an edit that makes one output the other: of a lesson, nbval's; of a test, the end of its report.
     lines = [
