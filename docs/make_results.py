@@ -138,7 +138,7 @@ def stored(result: dict) -> Stored:
     for row in result["systems"]:
         values = pd.DataFrame(row["per_query"])
         systems.append(SystemResult(row["system"], values, pd.DataFrame(), pd.Series(float("nan"), values.index)))
-    head = (result[name] for name in ("collection", "documents", "queries", "config"))
+    head = (result[name] for name in ("dataset", "documents", "queries", "config"))
     return Stored(*head, systems, notes=tuple(result["notes"]), rows=tuple(result["systems"]))
 
 
@@ -161,7 +161,8 @@ def _write(name: str, value: dict) -> None:
 
 
 def _read(name: str) -> dict:
-    return json.loads((DOCS / "results" / name).read_text("utf8"))
+    text = (DOCS / "results" / name).read_text("utf8")
+    return json.loads(text.replace('"collection": ', '"dataset": '))  # the key's name before
 
 
 def readme_table(result: dict) -> str:
@@ -203,14 +204,14 @@ def card(text: str) -> str:
             e = of[mark[2]]
             interval = f"{tables.signed(e['difference_low'])} to {tables.signed(e['difference_high'])}"
             rows.append((*row, f"{tables.signed(e['difference'])} ({interval})"))
-        head = ("collection", "documents", "queries", f"nDCG@10 of `{mark[2]}`", "of `dense`", "difference")
+        head = ("dataset", "documents", "queries", f"nDCG@10 of `{mark[2]}`", "of `dense`", "difference")
         return f"{mark[1]}\n{_rows(head, rows)}\n{mark[3]}"
 
     return re.sub(r"(<!-- card:(\S+) -->).*?(<!-- /card -->)", render, text, flags=re.DOTALL)
 
 
 def ledger() -> str:
-    """Return docs/results.md: every system on every collection, and beside the published figures."""
+    """Return docs/results.md: every system on every dataset, and beside the published figures."""
     parts = [LEDGER_HEAD]
     titles = {
         "scifact-full": "All of SciFact",

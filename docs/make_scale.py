@@ -30,7 +30,8 @@ FIRST_STAGE, RERANK, DEPTH = "dense-small-hnsw", "colbert-small", 100
 
 
 def read(name: str) -> dict:
-    return json.loads((DOCS / "results" / f"bench-{name}.json").read_text("utf8"))
+    text = (DOCS / "results" / f"bench-{name}.json").read_text("utf8")
+    return json.loads(text.replace('"collection": ', '"dataset": '))  # the key's name before
 
 
 def rows(head: list[str], cells: list[list[str]]) -> str:
@@ -52,7 +53,7 @@ def ran(name: str) -> str:
     bench = read(name)
     on = ", ".join(f"{key} {value}" for key, value in bench["machine"].items())
     when = f" on {bench['date']}" if "date" in bench else ""
-    return f"`{bench['command']}`{when}: {bench['documents']:,} documents of {bench['collection']}; {on}."
+    return f"`{bench['command']}`{when}: {bench['documents']:,} documents of {bench['dataset']}; {on}."
 
 
 def search() -> str:
@@ -69,7 +70,7 @@ def embed() -> str:
     head = ["", "documents", "documents/s", "times as fast as FastEmbed's default", "memory, MB"]
     cells = [
         [
-            f"{row['collection']}: {row['what']}",
+            f"{row['dataset']}: {row['what']}",
             str(row["documents"]),
             f"{row['documents_per_s']:.1f}",
             spread(row, "times_as_fast", "{:.2f}"),
@@ -122,7 +123,7 @@ def small_command(name: str) -> list[str]:
 
 
 def small() -> str:
-    """Return what is recommended beside exact ColBERT, on the collection it was chosen on and on another."""
+    """Return what is recommended beside exact ColBERT, on the dataset it was chosen on and on another."""
     cells, commands = [], [" ".join(["python -m ragkit", *small_command(name)]) for name in SMALL]
     for name in SMALL:
         run = json.loads((DOCS / "results" / f"small-{name}.json").read_text("utf8"))
@@ -134,7 +135,7 @@ def small() -> str:
                 [name, system["system"], f"{system['nDCG@10']:.3f}", loss, f"{system['R@100']:.3f}"]
                 + [f"{system['disk_bytes_per_document']:,.0f}"]
             )
-    head = ["collection", "system", "nDCG@10", "difference (95 %)", "R@100", "bytes per document on disk"]
+    head = ["dataset", "system", "nDCG@10", "difference (95 %)", "R@100", "bytes per document on disk"]
     return f"{rows(head, cells)}\n\n" + "; ".join(f"`{command}`" for command in commands) + "."
 
 
@@ -307,7 +308,7 @@ def peers_picture() -> None:
         points = ax.scatter(x, y, area, marker=marker, alpha=0.6, label=family)
         points.set_edgecolor("white")
     ax.set(xscale="log", xlabel="milliseconds a query, without encoding (p50)", ylabel="nDCG@10")
-    title = f"{read('peers')['collection']}: quality against time; the area is bytes per document on disk"
+    title = f"{read('peers')['dataset']}: quality against time; the area is bytes per document on disk"
     ax.set_title(title, loc="left", fontsize=11)
     ax.margins(0.12)
     ax.spines[["top", "right"]].set_visible(False)

@@ -84,7 +84,7 @@ def search(options: argparse.Namespace) -> int:
         names = {"doc_id": passage_of[row], "passage": row} if passage_of else {"doc_id": row}
         rows.append({"rank": rank, **names, **known.loc[row, ["title", "text"]], "score": score})
     if options.json:
-        result = {"collection": dataset.name, "query": options.query, "system": system.name, "results": rows}
+        result = {"dataset": dataset.name, "query": options.query, "system": system.name, "results": rows}
         _write_json(options, result)
     shown = pd.DataFrame(rows, columns=["doc_id", "title", "text", "score"])
     print(tables.hits(list(zip(shown["doc_id"], shown["score"], strict=True)), shown))
@@ -382,7 +382,7 @@ def bench(options: argparse.Namespace) -> int:
             on["engine"] = row.pop("engine")
     if options.json:
         command = "python -m ragkit " + shlex.join(map(shown, options.arguments))
-        result = {"command": command, "date": date.today().isoformat(), "collection": dataset.name}
+        result = {"command": command, "date": date.today().isoformat(), "dataset": dataset.name}
         _write_json(options, result | {"documents": len(dataset.documents), "machine": on, "rows": rows})
     print(f"{dataset.name}: {len(dataset.documents):,} documents; " + ", ".join(f"{k} {v}" for k, v in on.items()))
     print(told(rows) if options.what == "peers" else table(rows))

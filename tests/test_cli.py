@@ -79,7 +79,7 @@ def test_compare_writes_what_the_readme_describes(capsys, tmp_path, movies_cache
     path, page = tmp_path / "c.json", tmp_path / "c.html"
     assert main(["compare", "movies", "--json", str(path), "--html", str(page)]) == 0
     result = json.loads(path.read_text("utf8"))
-    assert (result["collection"], result["documents"], result["queries"]) == ("movies", 20, 40)
+    assert (result["dataset"], result["documents"], result["queries"]) == ("movies", 20, 40)
     assert [s["system"] for s in result["systems"]] == ["dense", "colbert", "dense→colbert"]
     for system in result["systems"]:
         assert {"nDCG@10", "R@100", "RR@10", "p50_ms", "p95_ms", "bytes_per_document", "index_s"} <= set(system)

@@ -105,6 +105,18 @@ def test_the_readme_and_the_ledger_are_the_committed_runs():
     assert made.ledger() == (ROOT / "docs" / "results.md").read_text("utf8")
 
 
+def test_results_from_before_a_datasets_name_was_called_so_are_read(tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    for name in ("movies.json", "bench-embed.json"):
+        text = (ROOT / "docs" / "results" / name).read_text("utf8")
+        (tmp_path / "results" / name).write_text(text.replace('"dataset": ', '"collection": '), "utf8")
+    results, scale = script("make_results"), script("make_scale")
+    for made in (results, scale):
+        monkeypatch.setattr(made, "DOCS", tmp_path)
+    assert results.stored(results._read("movies.json")).dataset == "movies"
+    assert "scifact, mixed lengths: ragkit" in scale.embed()
+
+
 def test_what_is_said_of_scale_is_the_committed_benches():
     made = script("make_scale")
     text = (ROOT / "docs" / "scale.md").read_text("utf8")

@@ -11,7 +11,7 @@ from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.encoder import load_encoder, register_models
 from ragkit.machine import peak_growth
 
-_WORDS = (8, 8, 8, 24, 8, 60, 8, 10_000)  # of eight documents in a mixed collection; most are short
+_WORDS = (8, 8, 8, 24, 8, 60, 8, 10_000)  # of eight documents in a mixed dataset; most are short
 
 
 def mixed_lengths(texts: Sequence[str]) -> list[str]:
@@ -25,9 +25,9 @@ def mixed_lengths(texts: Sequence[str]) -> list[str]:
 
 @public("The bench cannot be run")
 def bench_embed(dataset: Dataset, rounds: int = 3, documents: int = 256) -> list[dict]:
-    """Return documents a second of the kit and of FastEmbed's default, on the collection and on mixed lengths.
+    """Return documents a second of the kit and of FastEmbed's default, on the dataset and on mixed lengths.
 
-    documents: how many of the collection's are embedded, spread over it evenly. Every row has the memory that the
+    documents: how many of the dataset's are embedded, spread over it evenly. Every row has the memory that the
     process grew by at most in a round of its own. Raises AssertionError if the vectors differ by more than 1e-4.
     """
     refuse_passages(dataset)
@@ -38,7 +38,7 @@ def bench_embed(dataset: Dataset, rounds: int = 3, documents: int = 256) -> list
     step = max(1, len(dataset.passages) // documents)
     sample = dataset.passages[::step][:documents]
     rows = []
-    for collection, texts in ((dataset.name, sample), (f"{dataset.name}, mixed lengths", mixed_lengths(sample))):
+    for sampled, texts in ((dataset.name, sample), (f"{dataset.name}, mixed lengths", mixed_lengths(sample))):
         contestants: dict[str, Callable] = {
             "FastEmbed embed()": lambda i, texts=texts: list(theirs.embed(texts)),
             "ragkit": lambda i, texts=texts: ours.encode_documents(texts),
@@ -52,5 +52,5 @@ def bench_embed(dataset: Dataset, rounds: int = 3, documents: int = 256) -> list
             np.testing.assert_allclose(a, b, atol=1e-4)
         for row in race(contestants, rounds, "FastEmbed embed()", warm_up=0):
             speed = {"documents_per_s": 1000 * len(texts) / row["ms"], "memory_mb": grown[row["what"]][0] / 1e6}
-            rows.append({"collection": collection, "documents": len(texts)} | row | speed)
+            rows.append({"dataset": sampled, "documents": len(texts)} | row | speed)
     return rows

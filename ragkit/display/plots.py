@@ -68,9 +68,7 @@ def measures(comparison: Comparison, ax: Axes | None = None) -> Axes:
     ax.set_xticks(np.arange(len(names)), names)
     ax.set_ylim(0, 1.25 if rotation else 1.08)
     ax.set_ylabel("mean over queries")
-    ax.set_title(
-        f"{comparison.collection}: {comparison.documents:,} documents, {comparison.queries} queries", loc="left"
-    )
+    ax.set_title(f"{comparison.dataset}: {comparison.documents:,} documents, {comparison.queries} queries", loc="left")
     ax.legend(
         frameon=False, ncols=min(5, len(comparison.systems)), loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=9
     )

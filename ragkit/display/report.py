@@ -25,8 +25,8 @@ from ragkit.evaluation.comparison import Comparison
 from ragkit.evaluation.measures import JUDGED
 
 _TOP = 10  # documents of each system that the browser shows
-_BROWSED = 500  # queries of a collection that it holds at most, and
-_TEXTS = 300_000  # characters of documents' texts, shared by all collections: the page stays below 2 MB
+_BROWSED = 500  # queries of a dataset that it holds at most, and
+_TEXTS = 300_000  # characters of documents' texts, shared by all datasets: the page stays below 2 MB
 _STYLE = {"figure.dpi": 120, "font.size": 10, "text.hinting": "none"}  # hinting is a fifth of the time to draw
 _GLYPHS = dict(zip("osD^vPX*><hd", "●■◆▲▼✚✖★►◄⬢♦", strict=True))
 # What each column of Comparison.table is called, and above which group it stands.
@@ -45,17 +45,17 @@ _MORE_FIRST = ("queries_per_s",)
 
 @public("The report cannot be made")
 def render(pairs: Sequence[tuple[Dataset, Comparison]]) -> str:
-    """Return one self-contained HTML page: for each collection a table, verdicts, pictures and every query.
+    """Return one self-contained HTML page: for each dataset a table, verdicts, pictures and every query.
 
     The page makes no request, and holds whatever a document or query says as text. Above 500 queries it
     holds those where the systems disagree most; documents' texts are cut, so that it stays below 2 MB.
     """
     data = [_browser(dataset, comparison, _TEXTS // max(1, len(pairs))) for dataset, comparison in pairs]
     filters = {"colour": plots.colour, "glyph": lambda system: _GLYPHS[plots.marker(system)]}
-    return page("report.html", data, filters, collections=[_collection(*pair) for pair in pairs])
+    return page("report.html", data, filters, datasets=[_dataset(*pair) for pair in pairs])
 
 
-def _collection(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
+def _dataset(dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
     head, *lines = tables.headline(comparison).split("\n")
     measure = comparison.named()
     command = comparison.config.get("command")

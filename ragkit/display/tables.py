@@ -199,7 +199,7 @@ def headline(comparison: Comparison) -> str:
     names = ", ".join(f"{name} = {m['model']} ({m['dim']}-d)" for name, m in c["models"].items())
     passages = f"; {c['passages']}" if "passages" in c else ""
     lines = [
-        f"{comparison.collection}: {comparison.documents:,} documents, {comparison.queries:,} queries",
+        f"{comparison.dataset}: {comparison.documents:,} documents, {comparison.queries:,} queries",
         f"{names}; {c['embedded_text']}, {c['truncation']}; {c['engine']}, {c['search']} search, "
         f"{depths(c)}{passages}; fastembed {v['fastembed']}, onnxruntime {v['onnxruntime']}, Python {v['python']}, "
         f"{c['machine']}",

@@ -1,4 +1,4 @@
-"""The main job: one collection, several systems, one comparison of their quality and cost."""
+"""The main job: one dataset, several systems, one comparison of their quality and cost."""
 
 import gc
 import os
@@ -55,7 +55,7 @@ def compare(
     separate: bool = True,
     as_deployed: bool = False,
 ) -> Comparison:
-    """Return the systems' quality and cost on one collection, on the same engine and queries.
+    """Return the systems' quality and cost on one dataset, on the same engine and queries.
 
     systems: as System.parse reads them, or Systems; the first is the baseline. depth: the candidates that a rerank
     gets. where: see open_index. separate: give every set of vectors an index of its own, so that its

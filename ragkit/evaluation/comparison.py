@@ -1,4 +1,4 @@
-"""Systems on one collection side by side: quality by query, evidence and costs."""
+"""Systems on one dataset side by side: quality by query, evidence and costs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -71,13 +71,13 @@ class SystemResult:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Systems on one collection, the same queries and judgments for all; the first is the baseline.
+    """Systems on one dataset, the same queries and judgments for all; the first is the baseline.
 
-    config: everything that the numbers depend on; notes: what was left out or is unusual; inspection: what was found
-    in the dataset before, if that was asked for.
+    dataset: its name; config: everything that the numbers depend on; notes: what was left out or is unusual;
+    inspection: what was found in the dataset before, if that was asked for.
     """
 
-    collection: str
+    dataset: str
     documents: int
     queries: int
     config: dict[str, Any]
@@ -179,7 +179,7 @@ class Comparison:
     def __repr__(self) -> str:
         means = self.table()[self.measures].set_axis([shorten(system.system, 40) for system in self.systems])
         table = means.to_string(float_format="{:.3f}".format, max_rows=10)
-        return f"Comparison on {shorten(self.collection, 60)}: {self._counts()}\n{table}"
+        return f"Comparison on {shorten(self.dataset, 60)}: {self._counts()}\n{table}"
 
     def _counts(self) -> str:
         return f"{self.documents:,} documents, {self.queries:,} queries"
@@ -193,7 +193,7 @@ class Comparison:
                 for row, value in zip(rows, frame[column], strict=True):
                     row[title] = round(value) if column == "bytes_per_document" and value == value else value
         about = f"{self._counts()}; the baseline is {self.systems[0].system}"
-        return html_table(f"Comparison on {self.collection}", about, rows, [f"Note: {note}." for note in self.notes])
+        return html_table(f"Comparison on {self.dataset}", about, rows, [f"Note: {note}." for note in self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as the JSON that the command line writes; what is not known is None."""
@@ -205,7 +205,7 @@ class Comparison:
         inspection = {"inspection": self.inspection.to_dict()} if self.inspection else {}
         return without_nan(
             {
-                "collection": self.collection,
+                "dataset": self.dataset,
                 "documents": self.documents,
                 "queries": self.queries,
                 "notes": list(self.notes),
