@@ -95,6 +95,7 @@ def test_a_server_behind_a_path(stub, end):
             is_a_server(proxied.url)
 
 
+@pytest.mark.slow
 def test_a_certificate_of_ones_own_is_believed_where_ssl_cert_file_names_it(stub, certificate, monkeypatch):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -132,6 +133,7 @@ def test_doctor_and_comparison_show_no_password(stub, secret, tmp_path, capsys, 
     assert "s3cret" not in text and "Qdrant server 1.20.0 at http://…@127.0.0.1" in text
 
 
+@pytest.mark.slow
 def test_ingest_shows_no_password(stub, secret, tmp_path, capsys):
     command = ["ingest", "movies", "--where", secret, "--vectors", "dense"]
     for more in ([], ["--recreate"]):
@@ -140,6 +142,7 @@ def test_ingest_shows_no_password(stub, secret, tmp_path, capsys):
     assert "s3cret" not in text and text.count("http://…@127.0.0.1") >= 3  # "deleting … at" too
 
 
+@pytest.mark.slow
 def test_errors_show_no_password(stub, secret, tmp_path, monkeypatch, recwarn):
     monkeypatch.chdir(tmp_path)
     told = []

@@ -37,6 +37,7 @@ def test_noise_moves_every_vector_by_as_much_as_processors_do(tmp_path):
     assert 1e-8 < np.abs(still - moved).max() <= 4e-7
 
 
+@pytest.mark.slow
 def test_cores_are_what_edge_is_told():
     environment = os.environ | {"RAGKIT_CORES": "8", "PYTHONPATH": str(again.ROOT / "tests" / "elsewhere")}
     code = "from ragkit.engines.disk import segments; print(segments(10_000))"

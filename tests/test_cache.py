@@ -184,6 +184,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sql", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_row_is_computed_again_told_and_repaired(sql, own_cache):
     texts = ["A film about a king.", "A film about the sea.", "A third."]
@@ -202,6 +203,7 @@ def test_a_damaged_row_is_computed_again_told_and_repaired(sql, own_cache):
         np.testing.assert_allclose(encoder.encode_documents(texts), expected, atol=1e-6)  # told once a file
 
 
+@pytest.mark.slow
 def test_a_damaged_row_is_not_counted_on(own_cache):
     """What is planned, prepared and streamed is right even if a shape or an array is damaged."""
     encoder = Encoder(embedded.COLBERT)
@@ -252,6 +254,7 @@ def test_rows_before_and_after_a_damaged_page_are_kept(make, tmp_path, monkeypat
     assert lost[0] > 0 and lost[-1] < 299 and len(lost) < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.filterwarnings("ignore:The embedding cache")
 def test_no_damage_is_used_in_silence(seed, tmp_path):
@@ -281,6 +284,7 @@ def test_no_damage_is_used_in_silence(seed, tmp_path):
             assert "is no database" in str(error) or "may not be written to" in str(error)
 
 
+@pytest.mark.slow
 def test_what_is_shared_is_sound(own_cache, tmp_path):
     encoder = Encoder(embedded.DENSE)
     expected = encoder.encode_documents(TEXTS[:3])
@@ -291,6 +295,7 @@ def test_what_is_shared_is_sound(own_cache, tmp_path):
     np.testing.assert_allclose(EmbeddingCache(shared).get(TEXTS[:3]), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_damaged_row_of_a_mirror_is_left_there(own_cache, tmp_path, monkeypatch):
     encoder = Encoder(embedded.DENSE)
     shared = encoder.share(tmp_path / "embeddings", TEXTS[:3], "document")

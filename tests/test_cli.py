@@ -50,6 +50,7 @@ def untouched(monkeypatch):
     monkeypatch.setattr("ragkit.evaluation.comparing.compare", never)
 
 
+@pytest.mark.slow
 def test_search_prints_and_writes_the_ranking(capsys, tmp_path):
     path = tmp_path / "new" / "hits.json"
     assert (
@@ -124,6 +125,7 @@ def test_runs_go_out_and_come_back_as_trec_files(capsys, tmp_path, movies_cache)
     assert same["evidence"]["nDCG@10"]["wins"] == colbert["evidence"]["nDCG@10"]["wins"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_is_compared(write_collection, capsys, own_cache):
     documents = [json.dumps({"_id": f"d{i}", "text": text}) for i, text in enumerate(["a red fish", "a blue bird", ""])]
     folder = write_collection(documents, ['{"_id": "q<1>", "text": "fish"}'], ["q<1>\td0\t1"])
@@ -132,6 +134,7 @@ def test_a_folder_of_ones_own_is_compared(write_collection, capsys, own_cache):
     assert "1 documents are empty" in out and "not Qdrant's" in out and "dense→tokens" in out
 
 
+@pytest.mark.slow
 def test_doctor_says_whether_the_lessons_can_run(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
@@ -155,6 +158,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, message, capsys):
     assert message in error and len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_an_output_that_cannot_be_written_leaves_nothing(tmp_path, capsys):
     (tmp_path / "file").write_text("here first")
     assert main(["search", "movies", "x", "--json", str(tmp_path / "file" / "hits.json")]) == 2
@@ -184,6 +188,7 @@ def test_help_speaks_of_datasets(capsys):
         assert all("server" in line for line in lines), command
 
 
+@pytest.mark.slow
 def test_json_to_standard_output_is_all_there_is(pets, capsys):
     assert main(["search", str(pets), "fish", "--json", "-", "--system", "dense"]) == 0
     captured = capsys.readouterr()
@@ -209,6 +214,7 @@ def test_what_is_not_known_is_null_in_json(pets, capsys, monkeypatch):
     assert rows == [{"what": "x", "ms": None}]
 
 
+@pytest.mark.slow
 def test_a_document_without_a_title_is_shown_by_its_text(write_collection, own_cache, capsys):
     long = "fish " * 100
     folder = write_collection([json.dumps({"_id": "d", "text": f"one\n {long}"})], ['{"_id": "q", "text": "fish"}'], [])
@@ -331,6 +337,7 @@ def test_an_error_of_the_system_is_one_line_and_exit_code_two(error, told, monke
     assert capsys.readouterr().err == told + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal, and another error")
 def test_a_reader_who_has_seen_enough_is_no_error(pets):
     reader, writer = os.pipe()
@@ -342,6 +349,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(pets):
     assert json.loads((pets / "hits.json").read_text("utf8"))["results"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -408,6 +416,7 @@ def test_ids_that_trec_files_cannot_hold_are_refused_before_the_work(spaced, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_json_and_html_are_written_where_the_ids_cannot_be_exported(spaced, tmp_path, capsys):
     outputs = [
         "--json",
@@ -424,6 +433,7 @@ def test_json_and_html_are_written_where_the_ids_cannot_be_exported(spaced, tmp_
     assert (tmp_path / "c.html").is_file() and not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_fails_to_be_written_stops_neither_the_rest_nor_the_table(pets, tmp_path, capsys):
     (tmp_path / "file").write_text("here first")
     outputs = ["--export", str(tmp_path / "file" / "out"), "--json", str(tmp_path / "c.json")]
@@ -441,6 +451,7 @@ def test_a_folder_in_a_files_place_is_refused_before_the_work(option, pets, tmp_
     assert "is a folder; expected the name of a file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_results_are_written_before_they_are_printed(pets, tmp_path, monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt

@@ -142,6 +142,7 @@ def test_uploads_are_cut_by_their_real_bytes(stub, vectors):
     assert max(sizes) <= SMALL.request_bytes and min(sizes[:-1]) > SMALL.request_bytes / 2 and len(sizes) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow")  # local mode's, of the largest numbers
 @pytest.mark.parametrize("scale", [1e-42, 1e-9, 1e-6, 1e-5, 1e-3, 1.0, 10.0, 1e6, 1e15, 1e38])
 def test_predicted_bytes_are_never_fewer_than_the_real_ones(stub, rng, scale):
@@ -248,6 +249,7 @@ def test_shards_replicas_and_consistency_arrive_and_are_left_to_the_server_if_no
     assert not numbers.keys() & created(stub).keys()
 
 
+@pytest.mark.slow
 def test_shards_and_replicas_come_from_the_environment(stub, monkeypatch):
     monkeypatch.setenv("QDRANT_SHARDS", "6")
     monkeypatch.setenv("QDRANT_REPLICAS", "2")
@@ -301,6 +303,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("specs", "options", "message"), OTHERS)
 def test_a_collection_that_is_another_one_is_refused_and_still_there(stub, vectors, specs, options, message):
     with open_index(stub.url, SPECS, "films") as index:
@@ -310,6 +313,7 @@ def test_a_collection_that_is_another_one_is_refused_and_still_there(stub, vecto
     assert not stub.requests("DELETE", "") and len(stored(stub)) == COUNT
 
 
+@pytest.mark.slow
 def test_other_content_and_other_storage_are_other_collections(stub):
     quantized = SPECS | {"colbert": VectorSpec(8, True, storage=Storage(quantization="turbo4copy"))}
     finer = SPECS | {"dense": VectorSpec(24, storage=Storage(oversampling=4.0))}
@@ -318,6 +322,7 @@ def test_other_content_and_other_storage_are_other_collections(stub):
     assert len(stub.collections) == 3  # how finely it is searched makes no other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantization", ["int8", "binary", "turbo4copy", "turbo2copy", "turbo1.5copy", "turbo1copy"])
 def test_a_quantized_collection_is_known_again_however_it_is_searched(stub, naps, vectors, quantization):
     for oversampling in (2.0, 4.0):
@@ -328,6 +333,7 @@ def test_a_quantized_collection_is_known_again_however_it_is_searched(stub, naps
             assert index.doc_ids == DOC_IDS
 
 
+@pytest.mark.slow
 def test_only_recreate_deletes_and_it_says_so(stub, vectors, capsys):
     with open_index(stub.url, SPECS, "films") as index:
         index.add(DOC_IDS, vectors)
@@ -376,6 +382,7 @@ PASSING = {
 QUICK = {name: case for name, case in PASSING.items() if case[1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "nap"), QUICK.values(), ids=QUICK)
 def test_an_upload_is_sent_again_and_nothing_is_doubled_or_lost(stub, naps, vectors, expected, fault, nap):
     stub.fail("PUT", "/points", None, fault, None, fault)
@@ -386,6 +393,7 @@ def test_an_upload_is_sent_again_and_nothing_is_doubled_or_lost(stub, naps, vect
     assert len(naps) == 2 and all(nap[0] <= slept <= nap[1] for slept in naps)
 
 
+@pytest.mark.slow
 def test_an_upload_that_stalls_is_sent_again_and_nothing_is_doubled(stub, naps, vectors, expected):
     stub.fail("PUT", "/points", Stall(30))
     with open_index(stub.url, SPECS, **OPEN, options=ServerOptions(timeout=1)) as index:
@@ -399,6 +407,7 @@ REQUESTS = [("GET", "/exists"), ("PUT", "s/films"), ("GET", "s/films"), ("POST",
 CASES = [(*request, fault) for request in REQUESTS for fault in (Answer(429), Answer(503), Cut("before"), Cut("after"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "ending", "fault"), [("GET", "/", Answer(503)), *CASES])
 def test_every_other_request_is_sent_again_too(stub, naps, vectors, expected, method, ending, fault):
     stub.fail(method, ending, fault)
@@ -432,6 +441,7 @@ def test_a_wait_that_would_be_too_long_is_not_begun(stub, naps, vectors):
     assert naps == [] and len(stub.requests("PUT", "/points")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Answer(503, "Service unavailable"), Cut("after"), Cut("part"), Cut("during")])
 def test_giving_up_says_what_is_stored_and_running_again_continues_there(stub, naps, vectors, expected, fault):
     stub.fail("PUT", "/points", None, None, *[fault] * 6)
@@ -467,6 +477,7 @@ TAKES_LESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("less", TAKES_LESS.values(), ids=TAKES_LESS)
 def test_what_is_too_large_is_halved_and_that_is_remembered(naps, vectors, expected, less):
     with StubServer(**less) as stub, open_index(stub.url, SPECS, **OPEN, options=SMALL) as index:
@@ -477,6 +488,7 @@ def test_what_is_too_large_is_halved_and_that_is_remembered(naps, vectors, expec
         assert len(refused) < 6 and set(refused) <= {400, 413, 429}
 
 
+@pytest.mark.slow
 def test_no_size_is_tried_again_that_was_too_large_once(naps, vectors, expected):
     """Within one batch, too, which is cut in many parts."""
     with StubServer(proxy=6_000) as stub, open_index(stub.url, SPECS, **OPEN) as index:
@@ -507,6 +519,7 @@ STRICT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1, 3])
 @pytest.mark.parametrize("strict", STRICT.values(), ids=STRICT)
 def test_strict_mode_is_obeyed_where_that_costs_only_time(vectors, strict, nodes):
@@ -578,6 +591,7 @@ def test_strict_mode_that_forbids_exact_search_is_named_and_nothing_is_left_behi
         assert not stub.collections
 
 
+@pytest.mark.slow
 def test_a_key_that_may_only_read_searches_and_is_told_what_it_may_not(monkeypatch, vectors, expected):
     with StubServer(api_key="all", read_key="read") as stub:
         monkeypatch.setenv("QDRANT_API_KEY", "all")
@@ -613,6 +627,7 @@ def test_memory_is_said_in_the_words_of_the_servers_version(recwarn, version, wo
         assert created(stub)["vectors"]["colbert"]["quantization_config"]["scalar"] == {"type": "int8", **word}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 13, 30, 59])
 def test_an_ingest_that_is_killed_continues_and_ends_as_an_undisturbed_one(stub, vectors, documents, expected, after):
     index = open_index(stub.url, SPECS, **OPEN, options=SMALL)
@@ -638,6 +653,7 @@ def killed_with_a_gap(stub, naps, vectors):
     return ids
 
 
+@pytest.mark.slow
 def test_points_beyond_a_gap_do_not_count_and_are_not_searched(stub, naps, vectors):
     ids = killed_with_a_gap(stub, naps, vectors)
     with open_index(stub.url, SPECS, **OPEN) as index:
@@ -646,6 +662,7 @@ def test_points_beyond_a_gap_do_not_count_and_are_not_searched(stub, naps, vecto
             index.search(vectors["dense"][0], "dense", COUNT)
 
 
+@pytest.mark.slow
 def test_points_beyond_the_end_are_deleted(stub, naps, vectors):
     killed_with_a_gap(stub, naps, vectors)
     with open_index(stub.url, SPECS, **OPEN) as index:
@@ -654,6 +671,7 @@ def test_points_beyond_the_end_are_deleted(stub, naps, vectors):
     assert stored(stub) == list(enumerate([*DOC_IDS[:done], "last"]))
 
 
+@pytest.mark.slow
 def test_two_that_store_the_same_at_once_double_nothing(stub, vectors, documents, expected):
     with (
         open_index(stub.url, SPECS, **OPEN, options=SMALL) as one,
@@ -669,6 +687,7 @@ def test_two_that_store_the_same_at_once_double_nothing(stub, vectors, documents
     assert stored(stub) == list(enumerate(DOC_IDS))
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_read_in_pages(stub, vectors, monkeypatch):
     with open_index(stub.url, SPECS, **OPEN) as index:
         index.add(DOC_IDS, vectors)
@@ -732,6 +751,7 @@ def test_an_index_that_fails_or_takes_too_long_is_an_error(stub, naps, vectors, 
     assert sum(naps) < 12
 
 
+@pytest.mark.slow
 def test_a_quantized_collection_that_still_is_indexed_is_waited_for_when_it_is_opened_again(stub, naps, vectors):
     with open_index(stub.url, QUANTIZED) as index:
         index.add(DOC_IDS, {"colbert": vectors["colbert"]})
@@ -755,6 +775,7 @@ def test_a_server_far_from_the_clients_version_is_warned_of_in_words(recwarn):
     assert f"The server at {stub.url} is Qdrant 1.17.4, and qdrant-client" in str(warning.message)
 
 
+@pytest.mark.slow
 def test_a_server_near_the_clients_version_is_not_warned_of(stub, recwarn):
     for name in "abc":
         open_index(stub.url, SPECS, name).close()
@@ -783,6 +804,7 @@ def test_an_address_without_a_port_is_tried_at_qdrants_and_at_the_schemes(naps, 
     assert naps == []
 
 
+@pytest.mark.slow
 def test_of_several_addresses_the_next_is_asked_when_one_is_gone(naps, vectors, expected):
     """Two nodes of a cluster: here, two addresses of one stub."""
     with StubServer() as stub:
@@ -955,6 +977,7 @@ WRONG_HITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "message"), WRONG_HITS.values(), ids=WRONG_HITS)
 def test_hits_that_no_search_can_find_are_refused(stub, vectors, fault, message):
     with open_index(stub.url, SPECS, **OPEN) as index:
@@ -973,6 +996,7 @@ def new_page(start):
     return {"points": points, "next_page_offset": start + 40}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -1003,6 +1027,7 @@ def test_numbers_that_json_cannot_hold_are_refused_before_they_are_sent(stub, ve
 # The stub itself
 
 
+@pytest.mark.slow
 def test_the_stub_refuses_what_it_does_not_know(stub):
     def ask(method, path, body=None):
         answer = httpx.request(method, stub.url + path, json=body)
@@ -1019,6 +1044,7 @@ def test_the_stub_refuses_what_it_does_not_know(stub):
     assert ask("PUT", "/collections/c", {"vectors": {"dense": {"size": 2, "distance": "Cosine"}}})[0] == 409
 
 
+@pytest.mark.slow
 def test_the_stub_has_qdrants_limit_and_its_words(stub):
     answer = httpx.put(f"{stub.url}/collections/c/points", content=b" " * (32 * 2**20 + 1))
     assert answer.status_code == 400 and answer.json()["status"]["error"] == (

@@ -258,6 +258,7 @@ def garbled(content):
     return content[:start] + bytes([255]) * member.compress_size + content[start + member.compress_size :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damage", "message"), PACKED.values(), ids=PACKED)
 @pytest.mark.parametrize("at", ["a folder", "an address"])
 def test_an_archive_that_cannot_be_read_is_refused_and_not_kept(
@@ -276,6 +277,7 @@ def test_an_archive_that_cannot_be_read_is_refused_and_not_kept(
     assert len(ragkit.load_beir("tiny").documents) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
 @pytest.mark.parametrize("archived", [True, False], ids=["archive", "files"])
 def test_what_a_mirror_once_served_wrong_is_right_once_it_is_repaired(
@@ -484,6 +486,7 @@ def test_the_manifest_is_whole():
     assert len(ids) == len(set(ids)) == manifest["subset"]["documents"] == 1000
 
 
+@pytest.mark.slow
 def test_an_archive_that_would_fill_a_disk_is_refused_before_it_is_unpacked(known, tmp_path, monkeypatch, own_cache):
     _, zipped, _ = known
     archive = zipped(tmp_path / "mirror" / "beir" / "tiny.zip", packed=zipfile.ZIP_DEFLATED)

@@ -67,6 +67,7 @@ def test_a_server_that_answers_is_named_with_its_version(monkeypatch):
     assert (engine.status, engine.detail) == ("ok", f"{told}; 0 collections of ragkit's")
 
 
+@pytest.mark.slow
 def test_what_a_key_may_do_and_what_is_there_is_told(monkeypatch, own_cache):
     with StubServer(api_key="all", read_key="read", strict={"max_query_limit": 9}, nodes=3) as stub:
         monkeypatch.setenv("QDRANT_URL", stub.url)
@@ -96,6 +97,7 @@ def test_what_a_server_does_not_answer_is_told_and_not_guessed(monkeypatch):
         assert "may store in collections that are there, and make none; 1 coll" in line("engine").detail
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_let_us_in_is_missing(monkeypatch):
     with StubServer(api_key="right") as stub:
         monkeypatch.setenv("QDRANT_URL", stub.url)
@@ -112,6 +114,7 @@ def test_a_server_of_another_age_is_noted(monkeypatch):
         assert line("engine").status == "note" and "Update the older one" in line("engine").detail
 
 
+@pytest.mark.slow
 def test_an_address_that_is_none_is_missing(monkeypatch, tmp_path):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -179,6 +182,7 @@ def test_the_real_scifact_is_counted():
     assert line("scifact").status == "ok" and "5,183 documents, checksums match" in line("scifact").detail
 
 
+@pytest.mark.slow
 def test_an_archive_is_opened(mirror):
     path = mirror / "beir" / "scifact.zip"
     path.write_text("<html>not found</html>")
@@ -191,6 +195,7 @@ def test_an_archive_is_opened(mirror):
     assert line("scifact").status == "ok" and "checked on first use" in line("scifact").detail
 
 
+@pytest.mark.slow
 def test_what_is_not_here_is_noted_with_where_it_will_be_asked_for(mirror, monkeypatch, capsys):
     assert line("scifact").status == "note"
     assert f"nor in {mirror} (RAGKIT_MIRROR); will be asked for on first use at https://" in line("scifact").detail

@@ -40,6 +40,7 @@ def test_document_vectors_equal_fastembeds_own(name, movies, own_cache):
         np.testing.assert_allclose(mine, their, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [embedded.DENSE, embedded.COLBERT, embedded.TOKENS])
 def test_query_vectors_equal_fastembeds_own(name, movies, own_cache):
     texts = movies.queries["text"].tolist()[::5]
@@ -67,6 +68,7 @@ def test_fastembed_lists_every_model_once():
     assert {embedded.COLBERT, embedded.TOKENS} <= set(names)
 
 
+@pytest.mark.slow
 def test_importing_ragkit_registers_nothing_and_loads_nothing_heavy():
     code = (
         "import sys, ragkit; assert not {'fastembed', 'qdrant_client', 'qdrant_edge', 'pandas'} & set(sys.modules);"
@@ -76,6 +78,7 @@ def test_importing_ragkit_registers_nothing_and_loads_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_implicit_embedding_gives_the_same_scores(movies):
     ragkit.register_models()
     client = QdrantClient(":memory:")
@@ -109,6 +112,7 @@ def test_every_row_has_its_token(name, movies, own_cache):
         assert [token.row for token in encoder.tokens(text, query=True)] == list(range(len(vectors)))
 
 
+@pytest.mark.slow
 def test_a_token_label_belongs_to_its_row(colbert):
     """Two texts that differ in one word: the row that changes most is the one labelled with that word."""
     a, b = "The king ate bread in winter.", "The king ate bread in summer."
@@ -140,6 +144,7 @@ def test_a_long_query_is_not_cut(movies, colbert):
         assert not [t for t in colbert.tokens(text, query=True) if t.kind == "mask"]
 
 
+@pytest.mark.slow
 def test_encoded_texts_come_from_the_cache(own_cache, monkeypatch):
     first = Encoder(embedded.COLBERT).encode_documents(MIXED)
     again = Encoder(embedded.COLBERT)
@@ -168,6 +173,7 @@ def test_an_interrupted_call_resumes_where_it_stopped(own_cache, monkeypatch):
     assert len(rest) == 40 - sum(calls[:2])
 
 
+@pytest.mark.slow
 def test_models_and_roles_do_not_share_a_cache_entry(own_cache):
     text = ["The same words."]
     document, query = (
@@ -279,6 +285,7 @@ def test_fastembeds_private_names_are_used_in_one_place():
     assert users == {"_fastembed.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [embedded.DENSE, embedded.COLBERT, embedded.TOKENS])
 def test_no_document_has_more_rows_than_the_model_reads_tokens(name, movies, own_cache, monkeypatch):
     monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
@@ -300,6 +307,7 @@ def session(encoder):
     return encoder._model.model.model
 
 
+@pytest.mark.slow
 def test_threads_and_providers_are_passed_on():
     encoder = Encoder(embedded.DENSE, threads=1, providers=["CPUExecutionProvider"])
     assert session(encoder).get_session_options().intra_op_num_threads == 1
@@ -307,6 +315,7 @@ def test_threads_and_providers_are_passed_on():
     assert session(Encoder(embedded.DENSE, cuda=False)).get_providers() == ["CPUExecutionProvider"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(AZURE not in _fastembed.providers_there(), reason=f"this ONNX Runtime has no {AZURE}")
 def test_each_provider_has_its_own_files_in_the_cache_and_the_model_is_the_same(own_cache, monkeypatch):
     monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
@@ -355,6 +364,7 @@ def test_cuda_that_is_not_there_is_told():
 # What decides a vector is in the fingerprint, and an encoder says what it is.
 
 
+@pytest.mark.slow
 def test_another_version_of_fastembed_is_another_fingerprint(own_cache, monkeypatch):
     before = Encoder(embedded.DENSE)
     before.encode_documents(["a film"])

@@ -112,6 +112,7 @@ def test_a_system_is_named_the_same_everywhere():
     assert System.parse("dense→colbert") == System.parse("dense+colbert") == System("dense", "colbert")
 
 
+@pytest.mark.slow
 def test_a_run_is_ranked_from_one_best_first_and_timed_per_query(movies, movies_cache):
     encoders = {name: ragkit.load_encoder(name) for name in ("dense", "colbert")}
     index, _ = ragkit.build_index(movies, encoders)
@@ -125,6 +126,7 @@ def test_a_run_is_ranked_from_one_best_first_and_timed_per_query(movies, movies_
     assert list(zip(mine["doc_id"], mine["score"], strict=True)) == hits
 
 
+@pytest.mark.slow
 def test_five_queries_warm_up_before_the_clock_counts(movies, own_cache, monkeypatch):
     encoders, events = {"dense": ragkit.load_encoder("dense")}, []
     clock, search = time.perf_counter, Retriever._search
@@ -170,6 +172,7 @@ def test_bytes_a_document_are_those_of_its_vectors(movies, colbert, movies_cache
     assert table["bytes_per_document"].to_dict() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_comparison_refuses_the_same_system_twice(movies):
     with pytest.raises(RagkitError, match="each once"):
         ragkit.compare(movies, ["dense+colbert", "dense→colbert"])

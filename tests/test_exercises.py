@@ -145,12 +145,14 @@ def test_every_exercise_is_tested_with_one_right_and_at_least_three_wrong_answer
     assert min(len(cases) for cases in WRONG.values()) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, case", each({name: [case] for name, case in RIGHT.items()}))
 def test_a_right_answer_is_right(name, case):
     feedback = ragkit.check(name, case[0])
     assert feedback and repr(feedback).startswith("Right. ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, case", each(WRONG))
 def test_a_wrong_answer_is_told_what_is_off_and_not_what_is_right(name, case):
     answer, said = case

@@ -171,6 +171,7 @@ def test_negative_and_equal_similarities_keep_their_order():
     ]
 
 
+@pytest.mark.slow
 def test_a_page_of_two_long_documents_stays_small(colbert, movies):
     everything = " ".join(movies.passages)
     view = explore(colbert, QUERY, [everything[:1500], everything[-1500:]])
@@ -197,6 +198,7 @@ def test_two_explorers_of_the_same_are_the_same_page(colbert, view, texts):
     assert again.html == view.html and again._repr_html_() == view._repr_html_() and repr(again) == repr(view)
 
 
+@pytest.mark.slow
 def test_it_is_a_name_of_the_package():
     code = "import ragkit; print(ragkit.explore.__module__, ragkit.Explorer.__module__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -59,6 +59,7 @@ def test_an_embedded_model_registered_from_its_folder_is_the_embedded_model(mode
     assert mine.tokens(SHORT) == theirs.tokens(SHORT)
 
 
+@pytest.mark.slow
 def test_it_is_a_model_of_qdrants_client_too():
     ragkit.register(model_folder(embedded.COLBERT), name="mine/model")
     vector = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
@@ -77,6 +78,7 @@ def test_it_is_a_model_of_qdrants_client_too():
 FILMS = [(0, "A samurai and his double."), (1, "A toy that is lost.")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "document", "query", "read", "asked"),
     [  # rows of SHORT, 8 words and 2 marks of punctuation, and of LONG; labels that a query begins with
@@ -108,6 +110,7 @@ def by_hand(folder, ids, attended):
     return session.run(None, given)[0][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attend", [False, True])
 def test_a_query_is_what_its_tokens_give_by_hand(attend, written):
     folder = written("pylate", attend_to_expansion_tokens=attend)
@@ -121,6 +124,7 @@ def test_a_query_is_what_its_tokens_give_by_hand(attend, written):
     np.testing.assert_allclose(rows(name, "a toy", True), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_document_is_what_its_tokens_give_by_hand_less_what_is_skipped(written):
     folder = written("pylate")
     name = ragkit.register(folder, name="random/model")
@@ -134,6 +138,7 @@ def test_a_document_is_what_its_tokens_give_by_hand_less_what_is_skipped(written
     np.testing.assert_allclose(rows(name, "a toy, lost"), expected[kept], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_prompt_stands_before_the_text(written):
     folder = written("pylate", prompts={"query": "find: ", "document": ""})
     name = ragkit.register(folder, name="random/model")
@@ -141,6 +146,7 @@ def test_a_prompt_stands_before_the_text(written):
     assert labels(name, "toys")[:3] == ["[CLS]", "[D]", "toys"]
 
 
+@pytest.mark.slow
 def test_the_prompt_by_default_stands_before_queries_and_documents(written):
     folder = written("pylate", prompts={"query": "", "document": "", "all": "read "}, default_prompt_name="all")
     name = ragkit.register(folder, name="random/model")
@@ -148,6 +154,7 @@ def test_the_prompt_by_default_stands_before_queries_and_documents(written):
         assert labels(name, "toys", query)[:4] == ["[CLS]", marker, "read", "toys"]
 
 
+@pytest.mark.slow
 def test_a_model_without_a_mask_pads_queries_with_its_end(written):
     folder = written("pylate")
     path = folder / "tokenizer_config.json"
@@ -156,6 +163,7 @@ def test_a_model_without_a_mask_pads_queries_with_its_end(written):
     assert labels(ragkit.register(folder, name="random/model"), "a toy", True)[4:] == ["[SEP]"] * 28
 
 
+@pytest.mark.slow
 def test_lengths_are_what_is_said_and_not_what_the_tokenizer_once_truncated_to(written):
     folder = written("sentence-transformers", query_length=None, document_length=None, query_expansion=None)
     name = ragkit.register(
@@ -168,6 +176,7 @@ def test_lengths_are_what_is_said_and_not_what_the_tokenizer_once_truncated_to(w
     assert len(rows(ragkit.register(folder, name="random/model"), LONG)) == 100
 
 
+@pytest.mark.slow
 def test_a_network_for_one_text_at_a_time_gets_one_at_a_time(written):
     name = ragkit.register(written("pylate, exported"), name="random/model")
     texts = [SHORT, "a toy", "a longer film about toys, and their boys", "a boy"]
@@ -176,11 +185,13 @@ def test_a_network_for_one_text_at_a_time_gets_one_at_a_time(written):
         np.testing.assert_allclose(vectors, rows(name, text), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_texts_own_padding_token_is_a_token_of_it(written):
     name = ragkit.register(written("pylate"), name="random/model")
     assert len(rows(name, "a [PAD] toy [MASK]")) == len(rows(name, "a film toy boy"))
 
 
+@pytest.mark.slow
 def test_pylate_skips_unknown_words_where_a_word_to_skip_is_unknown(written):
     text = "a toy \N{SNOWMAN} lost"
     folder = written("pylate")
@@ -191,6 +202,7 @@ def test_pylate_skips_unknown_words_where_a_word_to_skip_is_unknown(written):
     assert len(rows(ragkit.register(folder, name="random/model"), text)) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "read"), [("pylate", 6), ("sentence-transformers", 10)])
 def test_pylate_drops_white_space_around_a_text(form, read, written):
     folder = written(form)
@@ -201,11 +213,13 @@ def test_pylate_drops_white_space_around_a_text(form, read, written):
     assert len(labels(ragkit.register(folder, name="random/model"), "  a toy ")) == read
 
 
+@pytest.mark.slow
 def test_an_explicit_end_of_padding_is_one(written):
     name = ragkit.register(written("pylate", query_expansion=None), name="random/model")
     assert len(rows(name, "toys", True)) == 4
 
 
+@pytest.mark.slow
 def test_vectors_of_another_reading_are_other_vectors_to_the_cache(written):
     folder = written("pylate")
     before = Encoder(ragkit.register(folder, name="random/one")).fingerprint
@@ -237,6 +251,7 @@ def test_a_folder_may_stand_in_place_of_a_models_name(monkeypatch, movies):
     assert ragkit.load_encoder("colbert").name == "local/colbert-minilm-l6"
 
 
+@pytest.mark.slow
 def test_the_same_again_changes_nothing_and_another_of_that_name_is_refused():
     ragkit.register(model_folder(embedded.COLBERT), name="mine/model")
     ragkit.register(model_folder(embedded.COLBERT), name="mine/model")
@@ -321,6 +336,7 @@ def test_one_vector_per_text_is_no_late_interaction(folder):
         ragkit.register(folder, name="mine/model")
 
 
+@pytest.mark.slow
 def test_of_several_networks_one_is_named(folder):
     shutil.copyfile(folder / "model.onnx", folder / "other.onnx")
     (folder / "model.onnx").rename(folder / "model_int8.onnx")

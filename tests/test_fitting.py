@@ -29,6 +29,7 @@ def made(write_collection):
     return make
 
 
+@pytest.mark.slow
 def test_a_query_whose_answer_is_not_there_counts_as_0_and_the_means_are_told_both_ways(made, own_cache):
     dataset = made(["q0\td0\t1", "q1\td1\t1", "q2\tgone\t1", "q3\td3\t1", "q3\tlost\t1"])
     assert len(dataset.queries) == 4 and "such as 'gone'" in dataset.notes[0]
@@ -50,6 +51,7 @@ def test_queries_without_an_answer_are_left_out_where_the_user_says_so(made):
     assert "1 queries, of which no relevant document is there, are left out, as asked" in dataset.notes
 
 
+@pytest.mark.slow
 def test_queries_whose_judgments_are_all_0_are_counted(made, own_cache):
     comparison = ragkit.compare(made(["q0\td0\t1", "q1\td1\t0", "q2\td2\t0"]), ["bm25"], where=":memory:")
     assert "2 of 3 queries count as 0 for every system (of 2 all judgments are 0)" in comparison.notes[-1]
@@ -117,6 +119,7 @@ def test_a_querys_own_document_is_left_out_of_its_results_as_beir_does(made, own
     assert comparison["own"].values["RR@10"].tolist() == [1.0] * 4  # with it: 0.5
 
 
+@pytest.mark.slow
 def test_queries_and_documents_that_are_both_merely_numbered_are_kept(made, own_cache):
     ids = ["0", "1", "2", "3"]
     dataset = made([f"{i}\t{i}\t1" for i in range(4)], ids, ids)

@@ -24,6 +24,7 @@ def test_frames_and_files_of_the_same_content_are_equal_datasets(write_collectio
     assert Dataset.from_frames(DOCUMENTS, QUERIES, QRELS, name="pets") == ragkit.load_beir(folder)
 
 
+@pytest.mark.slow
 def test_the_movies_make_the_same_dataset_again_and_can_be_compared(movies):
     shuffled = (frame.set_axis(range(7, 7 + len(frame))) for frame in (movies.documents, movies.queries, movies.qrels))
     again = Dataset.from_frames(*shuffled, name="movies", with_titles=False)

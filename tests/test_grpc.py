@@ -34,6 +34,7 @@ def grpc(stub, monkeypatch):
         yield server
 
 
+@pytest.mark.slow
 def test_what_is_stored_over_grpc_is_what_is_stored_over_rest(stub, grpc, vectors, expected):
     with open_index(stub.url, SPECS, **OPEN, options=SMALL) as index:
         index.add(DOC_IDS, vectors)
@@ -62,6 +63,7 @@ def test_what_fails_over_grpc_is_stored_over_rest(stub, grpc, naps, vectors, exp
     assert stored(stub) == list(enumerate(DOC_IDS)) and stub.requests("PUT", "/points")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 13, 30, 59])
 def test_an_upload_over_grpc_that_is_killed_continues(stub, grpc, vectors, documents, expected, after):
     index = open_index(stub.url, SPECS, **OPEN, options=SMALL)
@@ -75,6 +77,7 @@ def test_an_upload_over_grpc_that_is_killed_continues(stub, grpc, vectors, docum
     assert stored(stub) == list(enumerate(DOC_IDS))
 
 
+@pytest.mark.slow
 def test_both_ways_failing_says_what_is_stored_and_running_again_continues(stub, grpc, naps, vectors, expected):
     grpc.fail = {2: "before", 3: "before"}
     stub.fail("PUT", "/points", *[Answer(503)] * 6)
@@ -89,6 +92,7 @@ def test_both_ways_failing_says_what_is_stored_and_running_again_continues(stub,
         assert_same(answers(index, vectors), expected)
 
 
+@pytest.mark.slow
 def test_another_servers_port_is_not_written_to(stub, grpc, vectors):
     """Beside the port of REST there may be anything: another Qdrant, too, with a collection of the same name."""
     with StubServer() as other, StubGrpc(other) as theirs, pytest.MonkeyPatch.context() as patch:

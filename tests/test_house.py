@@ -23,11 +23,13 @@ def lint(root):
     return subprocess.run([*command, "--no-cache"], cwd=root, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_imports_run_one_way():
     done = lint(ROOT)
     assert done.returncode == 0 and "0 broken" in done.stdout, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "line", "broken"),
     [
@@ -129,6 +131,7 @@ def test_the_function_is_maxsim_whoever_imports_the_module_first():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
 
 
+@pytest.mark.slow
 def test_ragkit_and_measures_load_nothing_that_they_do_not_need():
     heavy = "{{'pandas', 'fastembed', 'qdrant_client', 'qdrant_edge'}}"
     code = f"import sys, ragkit{{}}; print(sorted({heavy} & set(sys.modules)))"

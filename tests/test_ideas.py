@@ -33,6 +33,7 @@ def test_the_three_ways_are_told_apart_by_what_they_store_and_where_texts_meet()
     assert lines == [{plots.colour(name)} for name in ("dense", "dense→cross-encoder", "colbert")]
 
 
+@pytest.mark.slow
 def test_no_words_of_the_three_ways_lie_on_others_or_leave_the_picture():
     panels = ideas.three_ways()
     figure = panels[0].figure

@@ -425,6 +425,7 @@ def test_others_may_read_what_was_written(tmp_path, csv_file):
     assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+@pytest.mark.slow
 def test_the_command_line_imports_and_then_searches_before_anything_is_judged(tmp_path, csv_file, capsys, own_cache):
     path = csv_file("nr;name;what\n7;fox;a red animal\n8;sky;\n9;sea;deep blue water\n")
     to = str(tmp_path / "to")

@@ -75,6 +75,7 @@ def test_ties_are_in_the_order_of_document_ids(where, own_cache):
         assert [doc_id for doc_id, _ in index.search(same[0], "dense", 4)] == ["10", "9", "a", "b"]
 
 
+@pytest.mark.slow
 def test_a_folder_is_kept_and_a_temporary_one_is_not(vectors, tmp_path, own_cache):
     query = vectors["colbert"][5]
     with open_index(tmp_path / "kept", SPECS, content="x") as index:
@@ -169,6 +170,7 @@ def test_a_link_in_an_unfinished_folder_is_not_followed(tmp_path, own_cache):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_documents_without_a_note_are_not_deleted(vectors, tmp_path, own_cache):
     with open_index(tmp_path / "kept", SPECS) as index:
         index.add(DOC_IDS, vectors)
@@ -236,6 +238,7 @@ def die_with_a_temporary_index():
     index.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_the_temporary_index_of_a_killed_run_is_swept_by_a_later_one(own_cache):
     started(die_with_a_temporary_index).join()
@@ -261,6 +264,7 @@ def test_at_whatever_change_a_temporary_index_is_killed_it_is_swept_by_a_later_o
     assert os.listdir(own_cache / "edge") == ["ragkit.lock"]
 
 
+@pytest.mark.slow
 def test_only_temporary_indexes_that_nobody_uses_are_swept(own_cache, vectors):
     edge = own_cache / "edge"
     with open_index(None, SPECS) as used:
@@ -306,6 +310,7 @@ class Interrupted:
         return getattr(self.shard, name)
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_batch_has_stored_is_found_and_the_rest_can_follow(vectors, tmp_path, own_cache):
     documents = [dict(zip(vectors, row, strict=True)) for row in zip(*vectors.values(), strict=True)]
     queries = [(vectors[name][i], name) for name in vectors for i in range(0, 350, 50)]
@@ -343,6 +348,7 @@ def test_a_search_between_an_interruption_and_the_rest_is_a_clear_error(vectors,
         assert len(index.search(vectors["dense"][0], "dense", 5)) == 5
 
 
+@pytest.mark.slow
 def test_a_search_that_finds_fewer_documents_than_it_must_is_an_error(vectors, own_cache):
     import qdrant_edge
 
@@ -374,6 +380,7 @@ def truncate(folder, name):
     assert paths
 
 
+@pytest.mark.slow
 def test_errors_and_panics_of_edge_name_the_folder_and_what_to_do(vectors, tmp_path, own_cache):
     for name in ("panic", "error"):
         with open_index(tmp_path / name, SPECS) as index:
@@ -405,6 +412,7 @@ def free(monkeypatch, sizes):
     monkeypatch.setattr("shutil.disk_usage", usage)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_before_edge_dies_of_it(vectors, tmp_path, own_cache, monkeypatch):
     with monkeypatch.context() as patch:
         free(patch, [100_000])

@@ -313,6 +313,7 @@ def test_a_changed_document_is_encoded_alone(movies, asked):
             assert index.search(vector, name, 1)[0][0] == documents["doc_id"][7]
 
 
+@pytest.mark.slow
 def test_a_folder_is_continued_only_with_the_documents_it_was_made_for(movies, tmp_path):
     encoders = load_encoders(["dense"])
     build_index(movies, encoders, tmp_path / "kept")[0].close()
@@ -321,6 +322,7 @@ def test_a_folder_is_continued_only_with_the_documents_it_was_made_for(movies, t
         build_index(changed, encoders, tmp_path / "kept")
 
 
+@pytest.mark.slow
 def test_a_folder_is_not_continued_with_documents_whose_titles_alone_are_others(tmp_path):
     """A title is embedded with its text, so that another title is another vector."""
     dataset, encoders = replace(collection(["a film", "a play"]), with_titles=True), load_encoders(["dense"])
@@ -473,6 +475,7 @@ class Watched(Kept):
             yield batch, arrays
 
 
+@pytest.mark.slow
 def test_no_more_than_a_few_documents_are_held_while_many_are_prepared_and_streamed():
     encoder, texts = Watched(), [str(i) for i in range(1000)]
     encoder.prepare(texts)
@@ -617,6 +620,7 @@ def place(request, tmp_path):
         yield Path(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os.stat_result, "st_blocks"), reason="the system does not tell what a file takes")
 @pytest.mark.parametrize("names", [*([name] for name in KINDS), list(KINDS)])
 def test_a_plan_needs_no_less_than_what_edge_takes_for_one_document(names, place, movies):

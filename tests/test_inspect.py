@@ -75,6 +75,7 @@ def cranfield():
 # What is sound is not found fault with.
 
 
+@pytest.mark.slow
 def test_the_movies_have_no_fault(movies):
     inspection = ragkit.inspect(movies)
     assert inspection.findings == ()
@@ -265,6 +266,7 @@ def test_judgments_of_the_movies_shifted_by_rows_are_found_with_the_shift(movies
         assert (line.split("'")[1], line.split("found '")[1].split("'")[0]) in truth
 
 
+@pytest.mark.slow
 def test_a_query_to_read_is_shown_with_what_is_judged_and_what_is_found(movies):
     line = judgments(moved(movies, "doc_id", 1)).examples[0]
     assert line.startswith("query 'q11': 'professional thieves heist'; judged '3': 'A petty thief with")
@@ -358,6 +360,7 @@ def test_three_queries_are_too_few_to_call_judgments_wrong():
     assert not agreement(runs_of({"bm25": lists, "dense": lists}), qrels, ids, list(lists)).broken
 
 
+@pytest.mark.slow
 def test_a_query_that_is_a_document_is_no_sign_of_wrong_judgments():
     topics = ("zoos", "trains", "bread", "snow", "ships")
     texts = [text for topic in topics for text in (f"{topic} do harm to many people", f"{topic} are useful and cheap")]
@@ -370,6 +373,7 @@ def hashed(doc_id):
     return hashlib.sha256(doc_id.encode()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("relevant", "kept"), [(2, 2), (20, 4)])
 def test_no_more_documents_are_searched_than_the_caps_say_however_many_are_relevant(relevant, kept, monkeypatch):
     monkeypatch.setattr(inspecting, "_SEARCHED", 12)
@@ -394,6 +398,7 @@ def test_no_more_documents_are_searched_than_the_caps_say_however_many_are_relev
         assert looked["bm25"] == {doc_id for _, doc_id, _ in qrels} | set(rest[:6])
 
 
+@pytest.mark.slow
 def test_queries_that_share_no_word_with_any_document_are_inspected():
     check = judgments(made(["A film.", "Rain."], ["weather"], [("q0", "d1", 1)]))
     assert check.what == "bm25 finds nothing for any query" and not check.found
@@ -437,6 +442,7 @@ def test_queries_that_show_only_large_differences_are_found(queries, found):
     assert check.found is found and ("takes about 172" in check.advice) is found
 
 
+@pytest.mark.slow
 def test_the_estimate_is_corrected_once_systems_are_compared(movies):
     comparison = ragkit.compare(movies, ["dense", "bm25", "dense+oracle"], where=":memory:")
     inspection = corrected(ragkit.inspect(movies, ["dense", "bm25"]), comparison)
@@ -448,6 +454,7 @@ def test_the_estimate_is_corrected_once_systems_are_compared(movies):
     assert "oracle" not in what
 
 
+@pytest.mark.slow
 def test_few_queries_are_a_fault_once_compared_where_nothing_is_shown(movies):
     for query_ids, found in ((["q02", "q03", "q05", "q06", "q07", "q08"], False), (["q05", "q16", "q39", "q40"], True)):
         queries, qrels = (frame[frame["query_id"].isin(query_ids)] for frame in (movies.queries, movies.qrels))
@@ -508,6 +515,7 @@ def test_a_short_text_stays_whole_however_long_its_title(text, readers):
     assert passages.cut(documents, 64, readers["dense"]).values.tolist() == [["d0", numbered(100), text, "d0"]]
 
 
+@pytest.mark.slow
 def test_a_row_with_a_long_title_alone_is_imported(tmp_path, capsys):
     (tmp_path / "faq.csv").write_text(f"title,text\n{numbered(100)},\nshort,{numbered(100)}\n", "utf8")
     arguments = ["import", str(tmp_path / "faq.csv"), "--title", "title", "--text", "text", "--passages", "64"]
@@ -636,6 +644,7 @@ def test_enough_documents_come_however_many_passages_one_has():
     assert looked.times == 1  # when it was made, and within no query's time
 
 
+@pytest.mark.slow
 def test_a_run_of_passages_made_elsewhere_counts_by_the_best_one(long_movies, own_cache):
     cut = ragkit.load_beir(long_movies / "cut")
     rows = [(q, d, -float(i)) for q in cut.queries["query_id"] for i, d in enumerate(cut.documents["doc_id"])]
@@ -712,12 +721,14 @@ def test_frames_hold_passages_as_files_do(readers):
     assert not Dataset.from_frames(cut, frames.queries, of_rows).has_passages
 
 
+@pytest.mark.slow
 def test_what_is_found_is_told_with_its_documents_title(long_movies, own_cache):
     cut = ragkit.load_beir(long_movies / "cut")
     run = ragkit.compare(cut, ["bm25"])["bm25"].results
     assert run["doc_id"].iloc[0] in tables.top(run, cut.documents, run["query_id"].iloc[0])
 
 
+@pytest.mark.slow
 def test_a_subset_holds_all_passages_of_its_documents(long_movies):
     judged = pd.read_csv(long_movies / "cut" / "qrels" / "test.tsv", sep="\t", dtype=str)
     few = judged[judged["corpus-id"].isin(["1", "2"])]
@@ -741,6 +752,7 @@ def test_metadata_that_nobody_judges_makes_no_passages(write_collection):
 # What is printed, written and shown.
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_check_and_writes_them(capsys, tmp_path, write_collection):
     rows = [{"_id": i, "text": text} for i, text in (("a", "The cat sat."), ("b", "the cat  sat."), ("c", ""))]
     queries = ['{"_id": "q", "text": "Where does the cat sit?"}']
@@ -776,6 +788,7 @@ def test_three_lines_stand_above_a_comparison_and_all_is_in_its_files(capsys, tm
     assert all(check["what"].replace("'", "&#39;") in html for check in checks)
 
 
+@pytest.mark.slow
 def test_a_fault_is_marked_in_the_three_lines_and_told_in_the_report(movies):
     documents = movies.documents.assign(text=[*movies.documents["text"][:-1], ""])
     dataset = replace(movies, documents=documents)
@@ -789,11 +802,13 @@ def test_a_fault_is_marked_in_the_three_lines_and_told_in_the_report(movies):
     assert inspection["empty"].examples == ("'19'",) and "<li>&#39;19&#39;</li>" in page
 
 
+@pytest.mark.slow
 def test_a_comparison_in_python_says_nothing_of_an_inspection(movies):
     comparison = ragkit.compare(movies, ["dense"], where=":memory:")
     assert comparison.inspection is None and "inspection" not in comparison.to_dict()
 
 
+@pytest.mark.slow
 def test_texts_are_shown_as_text_in_the_report():
     text = "<script>alert(1)</script> is a text"
     dataset = made([text, text.upper(), "Another."], ["a text", "another"], [("q0", "d0", 1), ("q1", "d2", 1)])
@@ -803,6 +818,7 @@ def test_texts_are_shown_as_text_in_the_report():
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
 
 
+@pytest.mark.slow
 def test_all_pairs_of_vectors_have_readers():
     names = ["dense", "colbert-pool2", "muvera", "tokens", "bm25"]
     for one, other in combinations(names, 2):

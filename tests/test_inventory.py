@@ -35,6 +35,7 @@ def built(movies, *names):
         return index.collection, index.reopened
 
 
+@pytest.mark.slow
 def test_a_collection_says_what_it_is_made_of(stub, movies, own_cache, capsys):
     name, _ = built(movies, "bm25")
     (kept,) = survey(stub.url).kept
@@ -45,6 +46,7 @@ def test_a_collection_says_what_it_is_made_of(stub, movies, own_cache, capsys):
     assert name in printed and "movies" in printed and kept.made in printed
 
 
+@pytest.mark.slow
 def test_vectors_that_are_there_among_others_are_not_stored_again(stub, movies, movies_cache):
     both, _ = built(movies, "bm25", "dense")
     stub.seen.clear()
@@ -76,6 +78,7 @@ def test_a_collection_of_another_models_vectors_is_not_taken(stub, movies, movie
     assert other not in [name for name, _ in kept] and not reopened
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_same_in_a_collection_of_more_vectors(stub, movies, movies_cache):
     built(movies, "bm25", "dense")
     encoders = ragkit.load_encoders(["bm25"])
@@ -87,6 +90,7 @@ def test_a_search_finds_the_same_in_a_collection_of_more_vectors(stub, movies, m
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "left"), [("n\n", 1), ("", 1), ("y\n", 0)])
 def test_a_collection_is_deleted_only_after_asking(stub, movies, own_cache, monkeypatch, answer, left):
     name, _ = built(movies, "bm25")
@@ -95,6 +99,7 @@ def test_a_collection_is_deleted_only_after_asking(stub, movies, own_cache, monk
     assert len(stub.collections) == left
 
 
+@pytest.mark.slow
 def test_what_ragkit_did_not_make_is_not_deleted(stub, capsys):
     theirs(stub)
     for name, why in (("theirs", "ragkit did not make the collection 'theirs'"), ("none", "There is no collection")):
@@ -151,6 +156,7 @@ def test_what_a_key_may_do_is_told_only_by_who_says_so(stub, movies, own_cache, 
     assert survey(stub.url).rights == "read" and len(stub.collections) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_lets_nobody_list_is_no_reason_to_store_nothing(stub, movies, own_cache):
     stub.fail("GET", "/collections", Answer(403, "Global access is required"))
     with pytest.raises(RagkitError, match="may not read all collections"):

@@ -67,6 +67,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", ENDLESS.values(), ids=ENDLESS)
 def test_an_answer_without_an_end_is_refused(write, monkeypatch):
     monkeypatch.setattr(network, "MOST_UNTOLD", 2**21)

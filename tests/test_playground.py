@@ -33,6 +33,7 @@ def ids(hits):
     return [doc_id for doc_id, _ in hits]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", [QUERY, OTHER])
 def test_each_system_shows_its_own_first_results(panel, movies, query):
     panel.ask(query)
@@ -42,6 +43,7 @@ def test_each_system_shows_its_own_first_results(panel, movies, query):
         assert [s for _, s in shown] == pytest.approx([s for _, s in expected], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 3, 10, 20])
 def test_a_rerank_orders_the_first_stages_candidates_and_tells_their_rank_there(panel, movies, depth):
     panel.ask(OTHER, depth)
@@ -55,12 +57,14 @@ def test_a_rerank_orders_the_first_stages_candidates_and_tells_their_rank_there(
         assert titles[doc_id][:20] in line and line.endswith(f"({candidates.index(doc_id) + 1})")
 
 
+@pytest.mark.slow
 def test_the_first_state_is_a_table_of_the_datasets_first_query(panel, movies):
     lines = repr(panel).splitlines()
     assert lines[0] == f"movies: {movies.queries['text'].iloc[0]!r}"
     assert lines[1].split() == ["rank", "dense", "colbert", "dense→colbert"] and len(lines) == 8
 
 
+@pytest.mark.slow
 def test_a_dataset_without_queries_is_opened_with_one(movies, movies_cache):
     unasked = replace(movies, queries=movies.queries.head(0), qrels=movies.qrels.head(0))
     with pytest.raises(ragkit.RagkitError, match="movies has no queries to begin with; pass query="):
@@ -70,6 +74,7 @@ def test_a_dataset_without_queries_is_opened_with_one(movies, movies_cache):
     opened.close()
 
 
+@pytest.mark.slow
 def test_a_result_is_explained_by_tokens_that_add_up_to_its_score(panel):
     panel.ask(QUERY)
     for system in ("colbert", "dense→colbert"):
@@ -79,12 +84,14 @@ def test_a_result_is_explained_by_tokens_that_add_up_to_its_score(panel):
     assert panel.explain("dense", 1).documents[0].given is None  # a cosine, and no sum of tokens
 
 
+@pytest.mark.slow
 def test_copies_with_fewer_bits_or_rows_are_explained_by_their_models_rows(movies, movies_cache):
     panel = ragkit.playground(movies, ["colbert-pool2"], QUERY, where=":memory:")
     assert panel.explain("colbert-pool2").documents[0].given is None
     panel.close()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_asked_or_explained_is_refused_and_changes_nothing(panel, movies, movies_cache):
     before = repr(panel)
     for query in ("", " \n"):
@@ -147,6 +154,7 @@ def described(columns):
     return {name: [button.description for button in buttons] for name, buttons in columns.items()}
 
 
+@pytest.mark.slow
 def test_a_typed_query_changes_the_buttons(panel, movies):
     field, _, columns, _, below = parts(panel)
     columns["dense"][0].click()
@@ -159,6 +167,7 @@ def test_a_typed_query_changes_the_buttons(panel, movies):
     assert below.value == ""  # tokens of a query that is no longer asked
 
 
+@pytest.mark.slow
 def test_an_empty_field_is_told_and_leaves_the_results(panel):
     field, _, columns, said, _ = parts(panel)
     before = described(columns)
@@ -166,6 +175,7 @@ def test_an_empty_field_is_told_and_leaves_the_results(panel):
     assert "expected words" in said.value and described(columns) == before
 
 
+@pytest.mark.slow
 def test_the_slider_moves_ranks_and_says_how(panel):
     panel.ask(OTHER)
     _, slider, columns, said, _ = parts(panel)
@@ -180,6 +190,7 @@ def test_the_slider_moves_ranks_and_says_how(panel):
     assert not any("new" in text or "▲" in text for text in described(columns)["colbert"])  # it has no depth
 
 
+@pytest.mark.slow
 def test_a_click_shows_the_tokens_of_that_result_escaped(panel, movies):
     panel.ask("<script>alert(1)</script> a boy")
     _, _, columns, said, below = parts(panel)
@@ -191,12 +202,14 @@ def test_a_click_shows_the_tokens_of_that_result_escaped(panel, movies):
     assert "another kind" in below.value
 
 
+@pytest.mark.slow
 def test_a_notebook_gets_the_panel_and_the_table_beside_it(panel, monkeypatch):
     assert set(panel._repr_mimebundle_()) == {"application/vnd.jupyter.widget-view+json", "text/plain"}
     monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)  # as if it were not installed
     assert panel._repr_mimebundle_() == {"text/plain": repr(panel)}
 
 
+@pytest.mark.slow
 def test_a_query_is_searched_once(panel):
     panel.ask(OTHER).ask(QUERY)
     panel.close()  # what is known needs no index

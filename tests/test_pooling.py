@@ -89,6 +89,7 @@ def test_a_factor_below_one_is_refused(factor):
         pool_tokens(np.ones((3, 2)), factor)
 
 
+@pytest.mark.slow
 def test_documents_are_pooled_and_queries_are_not(movies, colbert, own_cache):
     encoder = TokenPooledEncoder(colbert, 3)
     for pooled, rows in zip(
@@ -101,6 +102,7 @@ def test_documents_are_pooled_and_queries_are_not(movies, colbert, own_cache):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_rows_are_predicted_at_most_and_then_known(movies, own_cache, monkeypatch):
     monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
     (encoder,) = load_encoders(["colbert-pool2"]).values()

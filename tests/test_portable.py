@@ -68,6 +68,7 @@ def unguarded(tree):
                 yield node.lineno
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("find", "sample"),
     [

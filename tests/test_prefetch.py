@@ -182,6 +182,7 @@ def test_a_platform_that_is_none_is_refused_with_those_there_are(name):
         Target.parse(name)
 
 
+@pytest.mark.slow
 def test_wheels_of_each_platform_come_with_their_checksums(fill):
     assert fill(platforms=("this", "windows-3.12")) == []
     names = sorted(contents(fill.stick / "wheels"))
@@ -202,6 +203,7 @@ def test_a_pin_without_a_wheel_is_named_and_the_others_come(fill, index):
     assert sorted(contents(fill.stick / "wheels")) == ["apple-1.0-py3-none-any.whl", "plum-1.0-py3-none-any.whl"]
 
 
+@pytest.mark.slow
 def test_a_wheel_for_a_later_release_of_the_same_python_comes_too(fill, index, tmp_path):
     write_wheel(tmp_path / "index", "fig", more="Requires-Python: >=3.11.5\n")
     digest = sha256(tmp_path / "index" / "fig-1.0-py3-none-any.whl")
@@ -307,6 +309,7 @@ def test_a_wheel_on_the_stick_that_is_not_the_locks_is_replaced(fill):
     assert after == before and problems(fill.stick) == []
 
 
+@pytest.mark.slow
 def test_a_wheel_that_nobody_listed_is_named(fill, capsys):
     fill()
     write_wheel(fill.stick / "wheels", "fig")
@@ -359,6 +362,7 @@ def test_a_dataset_that_was_put_there_by_hand_is_listed_once_it_is_named(fill, w
     assert problems(fill.stick) == []
 
 
+@pytest.mark.slow
 def test_wheels_are_verified_with_pythons_own_library_alone(fill):
     """Before anything is installed: -S and -I leave out all that is."""
     fill()
@@ -419,6 +423,7 @@ def test_a_link_out_of_the_folder_is_refused_and_nothing_is_deleted(link, leads_
     assert tree(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_what_the_kit_did_not_make_is_never_deleted(fill):
     """A folder that has a SHA256SUMS of its own, with a file that has changed since."""
     fill.stick.mkdir()
@@ -468,6 +473,7 @@ def shelf(tmp_path_factory):
     return place / "stick"
 
 
+@pytest.mark.slow
 def test_a_collection_comes_as_it_is(shelf):
     assert sorted(contents(shelf / "beir")) == ["mine/corpus.jsonl", "mine/qrels/test.tsv", "mine/queries.jsonl"]
     assert ragkit.load_beir(shelf / "beir" / "mine").documents["text"].tolist() == ["a red fish", "a bird"]
@@ -596,6 +602,7 @@ def test_a_laptop_without_a_network_compares_and_encodes_no_text_but_to_time_it(
     assert again.returncode == 1 and "something was encoded" in again.stderr
 
 
+@pytest.mark.slow
 def test_what_the_mirror_lacks_is_encoded(shelf, own_cache, monkeypatch):
     monkeypatch.setenv("RAGKIT_MIRROR", str(shelf))
     encoder = ragkit.load_encoder("colbert")

@@ -98,6 +98,7 @@ def script(name):
     return module
 
 
+@pytest.mark.slow
 def test_the_readme_and_the_ledger_are_the_committed_runs():
     made = script("make_results")
     readme = (ROOT / "README.md").read_text("utf8")

@@ -65,6 +65,7 @@ def test_judgments_are_read_by_their_columns_names_in_any_order(shape, tmp_path)
     assert notes == beside  # an iteration and an index are understood, and no news
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "qrels",
     [

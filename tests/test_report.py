@@ -160,6 +160,7 @@ def test_a_collection_of_many_queries_is_cut_to_those_where_systems_disagree(lar
     assert len(kept) == 20 and spread[kept].min() >= spread.drop(kept).max()
 
 
+@pytest.mark.slow
 def test_what_looks_like_html_is_shown_as_text():
     page = render([made_up(["dense", f"my run {BAD}"], queries=5, documents=30, bad=BAD)])
     found = Page(page)
@@ -206,6 +207,7 @@ def test_a_system_has_one_colour_everywhere(large, large_page):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_pictures_in_the_report_keep_the_colours_of_many_systems():
     names = ("dense", "colbert", "dense→colbert", "bm25", "hybrid", "hybrid→colbert", "tokens", "dense→tokens")
     page = render([made_up(names, queries=40, documents=60)])
@@ -232,6 +234,7 @@ def test_names_in_the_trade_off_cover_neither_each_other_nor_a_point(large):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_names_at_the_ends_of_curves_stand_apart_in_the_order_of_the_ends(large):
     dataset, many = large
     _, axes = plots.recall_by_depth(many, dataset.qrels)
@@ -246,6 +249,7 @@ def test_names_at_the_ends_of_curves_stand_apart_in_the_order_of_the_ends(large)
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_curves_by_depth_agree_with_a_naive_loop(large):
     dataset, many = large
     results = many["colbert"].results

@@ -65,6 +65,7 @@ def objects(movies):
     }
 
 
+@pytest.mark.slow
 def test_a_repr_is_a_few_short_lines_that_say_what_it_is(movies):
     for name, value in objects(movies).items():
         text = repr(value)
@@ -78,6 +79,7 @@ def test_a_comparison_of_many_long_names_still_prints_a_few_lines():
     assert len(repr(comparison).splitlines()) <= 16 and len(repr(comparison)) < 1500
 
 
+@pytest.mark.slow
 def test_a_comparisons_repr_and_table_hold_its_means_and_its_baseline():
     _, comparison = made_up(["dense", "colbert"])
     for system in comparison.systems:
@@ -200,6 +202,7 @@ def test_indexes_and_dtypes_do_not_make_datasets_differ(movies):
     assert movies == replace(movies, qrels=moved)
 
 
+@pytest.mark.slow
 def test_objects_with_tables_and_arrays_are_compared_and_hashed_without_an_exception(movies):
     for one, two in zip(objects(movies).values(), objects(movies).values(), strict=True):
         assert one == one and (one == two) in (True, False) and len({one, two}) in (1, 2)

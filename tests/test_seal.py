@@ -52,6 +52,7 @@ def files(folder, pattern):
             yield path, next((at for at, byte in enumerate(path.read_bytes()) if byte), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -77,6 +78,7 @@ def test_a_byte_that_a_disk_changed_is_told_before_anything_is_searched(pattern,
     open_index(kept, SPECS, content="x").close()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_gone_or_came_is_told_and_a_file_managers_is_not(kept):
     path, _ = next(files(kept, "quantized.data"))
     (path.parent / ".DS_Store").write_bytes(b"icons")
@@ -87,6 +89,7 @@ def test_a_file_that_is_gone_or_came_is_told_and_a_file_managers_is_not(kept):
         open_index(kept, SPECS, content="x")
 
 
+@pytest.mark.slow
 def test_opened_again_and_again_it_is_sound_and_finds_the_same(kept, vectors):
     query, found = vectors["dense"][3], []
     for _ in range(8):  # each time, Edge writes some of its small files anew
@@ -96,6 +99,7 @@ def test_opened_again_and_again_it_is_sound_and_finds_the_same(kept, vectors):
     assert all(each == found[0] for each in found)
 
 
+@pytest.mark.slow
 def test_while_documents_are_stored_the_note_promises_nothing(vectors, tmp_path, monkeypatch):
     folder = tmp_path / "kept"
     half = {name: arrays[:120] for name, arrays in vectors.items()}
@@ -112,6 +116,7 @@ def test_while_documents_are_stored_the_note_promises_nothing(vectors, tmp_path,
         assert index.doc_ids == DOC_IDS
 
 
+@pytest.mark.slow
 def test_an_index_from_before_there_were_checksums_is_opened_and_gets_them(kept):
     (kept / "ragkit.json").write_text(json.dumps({key: note(kept)[key] for key in ("vectors", "content")}))
     with open_index(kept, SPECS, content="x") as index:

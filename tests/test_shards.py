@@ -141,6 +141,7 @@ def test_words_weigh_what_qdrants_modifier_makes_of_them_in_a_fresh_collection(m
             np.testing.assert_allclose([s for _, s in ours], [s for _, s in qdrants], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["folder", "stub"])
 def test_words_weigh_the_same_when_an_index_is_opened_again_and_continued(movies, own_cache, tmp_path, where):
     documents, queries = bm25(movies)

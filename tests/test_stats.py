@@ -45,6 +45,7 @@ def test_a_small_interval_is_the_one_of_all_resamples(n, rng):
             assert (means < end - 1e-12).mean() - 0.01 < share < (means <= end + 1e-12).mean() + 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [ir_differences, ir_values])
 def test_a_larger_interval_is_the_one_of_a_naive_bootstrap(make, rng):
     x = make(rng, 60).tolist()
@@ -151,6 +152,7 @@ def test_float_rounding_does_not_tell_equal_sums_apart(sevenths):
         assert statistics.paired([s / 7 for s in order], [0.0] * 8).p == 1.0
 
 
+@pytest.mark.slow
 def test_p_beyond_16_differing_queries_is_that_of_a_naive_monte_carlo_loop(rng):
     for n, shift in ((17, 0.1), (40, 0.05), (200, 0.03)):
         a, b = rng.random(n) + shift, rng.random(n)
@@ -187,6 +189,7 @@ def test_p_is_exact_while_at_most_16_queries_differ():
         assert found.p == (pytest.approx(2 / 2**16) if exact else pytest.approx(2 / 2**17, abs=5e-5))
 
 
+@pytest.mark.slow
 def test_no_sampled_p_is_zero():
     assert statistics.paired(np.ones(500), np.zeros(500)).p == pytest.approx(1 / (statistics.ASSIGNMENTS + 1))
 
@@ -254,6 +257,7 @@ def test_holm_gives_the_known_examples():
     assert statistics.holm([]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("comparisons", [1, 9])
 def test_a_detectable_difference_is_detected_about_80_times_in_100_at_its_familys_level(comparisons, rng, monkeypatch):
     monkeypatch.setattr(statistics, "ASSIGNMENTS", 1999)

@@ -113,6 +113,7 @@ def test_rescored_scores_are_exact_and_raw_ones_are_not(storage, vectors, querie
             assert found.max() < tolerance if exact else np.median(found) > 2 * tolerance
 
 
+@pytest.mark.slow
 def test_a_quantized_rerank_scores_its_candidates_exactly(vectors, queries, tmp_path):
     specs = {"first": VectorSpec(32), "v": VectorSpec(32, True, storage=Storage(quantization="turbo1copy"))}
     with EdgeIndex(tmp_path, specs) as index:
@@ -124,6 +125,7 @@ def test_a_quantized_rerank_scores_its_candidates_exactly(vectors, queries, tmp_
             assert errors(hits, query, vectors).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_oversampling_finds_more_of_the_best(vectors, queries, tmp_path):
     filled(tmp_path, VectorSpec(32, True, storage=Storage(quantization="turbo1copy")), vectors).close()
     found = []
@@ -140,6 +142,7 @@ def recall(index, query, vectors, limit):
     return len(best & {doc_id for doc_id, _ in index.search(query, "v", limit)}) / limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("datatype", "tolerance", "share"),
     [
@@ -157,6 +160,7 @@ def test_a_datatype_is_as_exact_as_its_bits(datatype, tolerance, share, vectors,
         assert np.mean([recall(index, query, vectors, 10) for query in queries]) > share
 
 
+@pytest.mark.slow
 def test_a_graph_with_many_candidates_finds_what_an_exact_search_does(rng, tmp_path, monkeypatch):
     monkeypatch.setattr(edge, "_FULL_SCAN_KB", 1)  # so that a small index is searched by its graph, too
     vectors = list(rng.standard_normal((3000, 64)).astype(np.float32))

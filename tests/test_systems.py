@@ -333,6 +333,7 @@ def test_one_system_alone_and_ties_everywhere_are_no_error(movies, movies_cache)
     assert (same["p"], same["difference"], same["ties"], same["detectable"]) == (1.0, 0.0, 40, 0.0)
 
 
+@pytest.mark.slow
 def test_runs_alone_need_no_engine_and_times_are_those_of_the_queries(movies, movies_cache):
     mine = ragkit.compare(movies, ["dense"])
     alone = ragkit.compare(movies, [], runs={"theirs": mine["dense"].results})
@@ -352,12 +353,14 @@ def test_a_shared_index_is_no_ones_cost_but_of_who_needs_all_of_it(movies, movie
     assert shared.loc["colbert", "bytes_per_document"] == own.loc["colbert", "bytes_per_document"]
 
 
+@pytest.mark.slow
 def test_a_cross_encoder_out_of_reach_is_named(movies, monkeypatch):
     monkeypatch.setenv("RAGKIT_CROSS_ENCODER_MODEL", "nobody/no-such-model")
     with pytest.raises(RagkitError, match=r"no-such-model is not supported .*\)\. No cross-encoder is embedded"):
         ragkit.compare(movies, ["dense+cross-encoder"])
 
 
+@pytest.mark.slow
 def test_a_sparse_encoder_of_any_class_is_indexed_and_searched(movies, own_cache):
     found = []
     for encoder in (Bm25Encoder(mean_length=20), Elsewhere(20)):

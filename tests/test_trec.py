@@ -63,6 +63,7 @@ def test_a_run_is_read_back_exactly(rng, tmp_path):
     assert text.count(b"\n") == 18 and b"\r" not in text
 
 
+@pytest.mark.slow
 def test_a_real_run_is_read_back_as_it_was_in_either_precision(dense, tmp_path):
     for precision in ("float64", "float32"):
         results = dense[1].results.astype({"score": precision})
@@ -259,6 +260,7 @@ def assert_ranx_agrees(results, qrels, folder):
     assert not np.allclose(values["nDCG@10"], burges, atol=1e-6)  # graded: the two definitions differ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agrees", [assert_trec_eval_agrees, assert_ranx_agrees])
 def test_other_tools_measure_an_exported_run_of_the_movies_as_ragkit_does(agrees, dense, tmp_path):
     movies, result = dense

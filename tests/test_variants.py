@@ -136,6 +136,7 @@ def test_a_spec_has_the_widths_of_the_encoder_and_the_storage_of_the_name():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [(4, 16, 40), (3, 8, 5), (2, 128, 3)])
 def test_muvera_is_as_fastembed_makes_it(settings, movies, colbert, own_cache):
     k_sim, dim_proj, r_reps = settings
@@ -149,6 +150,7 @@ def test_muvera_is_as_fastembed_makes_it(settings, movies, colbert, own_cache):
         np.testing.assert_allclose(vector, theirs.process_query(rows), rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_product_of_muvera_is_near_maxsim(movies, colbert, own_cache):
     """Its promise: products of the long vectors order documents much as MaxSim does."""
     encoder = MuveraEncoder(colbert)

@@ -32,6 +32,7 @@ def asked(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dense", "colbert", "colbert-pool2", "muvera"])
 def test_a_query_encoded_anew_is_the_query(name, movies, asked):
     encoder, text = load_encoders([name])[name], movies.queries["text"][3]
@@ -41,6 +42,7 @@ def test_a_query_encoded_anew_is_the_query(name, movies, asked):
     assert [batch for _, batch in asked] == [[text]]  # the model was asked, though the cache holds it
 
 
+@pytest.mark.slow
 def test_a_model_reads_a_query_once_for_all_that_is_made_of_it(movies, asked):
     names = ["muvera", "colbert"]
     encoders = load_encoders(names)
@@ -54,6 +56,7 @@ def test_a_model_reads_a_query_once_for_all_that_is_made_of_it(movies, asked):
         np.testing.assert_allclose(found[name], encoder.encode_queries(["a film about toys"])[0], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_at_most_so_many_queries_are_timed_one_at_a_time_after_a_few_to_warm_up(movies, asked):
     many = pd.concat([movies.queries.assign(query_id=movies.queries["query_id"] + f"-{i}") for i in range(3)])
     encoders = load_encoders(["dense"])
@@ -88,6 +91,7 @@ def test_a_verdict_speaks_of_what_one_waits_for_and_keeps_the_engines_part_besid
     assert verdicts(comparison)[0].endswith(told)
 
 
+@pytest.mark.slow
 def test_local_mode_has_no_time_of_either_kind(movies):
     comparison = ragkit.compare(movies, ["dense"], where=":memory:")
     assert comparison.table()[["with_encoding_ms", "p50_ms"]].isna().all(axis=None)
