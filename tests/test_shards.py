@@ -1,11 +1,14 @@
 """A collection that is cut into shards: the same numbers as whole, unless each shard's own are asked for."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import ragkit
 from ragkit import RagkitError, open_index
+from ragkit.cli import main
 from ragkit.display import tables
 from ragkit.encoders.bm25 import Bm25Encoder
 from ragkit.engines.edge import EdgeIndex
@@ -115,6 +118,34 @@ def test_as_deployed_a_rerank_has_the_depth_of_every_shard(movies, movies_cache)
     best = [sorted(place, key=lambda point: -float(documents[point] @ query))[:5] for place in places]
     assert {doc_id for doc_id, _ in deep} == {movies.document_ids[point] for points in best for point in points}
     assert len(deep) > 5 and run.system == "dense→colbert @5 per shard"
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_as_deployed_is_told_alike_on_the_console_in_html_and_in_json(movies_cache, tmp_path, capsys, shards):
+    """And on one shard, where it is the same, nothing more is stored."""
+    path, page = tmp_path / "c.json", tmp_path / "c.html"
+    with StubServer(nodes=shards) as stub:
+        arguments = ["--where", stub.url, "--as-deployed", "--json", str(path), "--html", str(page)]
+        assert main(["compare", "movies", "--systems", "bm25", *arguments]) == 0
+        ((_, made),) = stub.collections.items()
+    config = json.loads(path.read_text("utf8"))["config"]
+    out, html = capsys.readouterr().out, page.read_text("utf8")
+    if shards == 1:
+        assert [*made.sparse_vectors] == ["bm25"] and "per shard" not in out + html + str(config)
+        return
+    told = "depth and IDF of the whole collection; of rows per shard each shard's, as deployed"
+    assert f"3 shards, 1 replica; {told})" in out and told in html.replace("&#x27;", "'").replace("&#39;", "'")
+    assert config["server"]["depth_and_idf"] == told and f"; {told})" in config["engine"]
+    assert "bm25 per shard" in out and {*made.sparse_vectors} == {"bm25", "bm25-modifier"}
+
+
+def test_as_deployed_knows_a_collection_of_several_shards_on_one_node(movies, movies_cache, monkeypatch):
+    with StubServer() as stub:
+        monkeypatch.setenv("QDRANT_SHARDS", "3")
+        ragkit.compare(movies, ["bm25"], where=stub.url, as_deployed=True)
+        monkeypatch.delenv("QDRANT_SHARDS")
+        names = [one.system for one in ragkit.compare(movies, ["bm25"], where=stub.url, as_deployed=True).systems]
+        assert names == ["bm25", "bm25 per shard"] and len(stub.collections) == 1
 
 
 def test_as_deployed_is_refused_where_there_is_no_server(movies, movies_cache):

@@ -46,6 +46,10 @@ class Fusion:
         whole_number("k of a fusion", self.k, 1, 1_000_000)
 
 
+# How a server with several shards is asked, unless each shard's own are wanted.
+WHOLE = "depth and IDF of the whole collection"
+
+
 class Index(ABC):
     """Documents with named vectors in a Qdrant engine, searched as their Storage says (exactly unless told).
 

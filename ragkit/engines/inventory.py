@@ -141,6 +141,23 @@ def reusable(
     return None
 
 
+def most_shards(url: str, prefix: str, options: ServerOptions) -> int | None:
+    """Return how many shards at most a collection has, that is there or would be made; None if that is not told.
+
+    prefix: how the names of those that are there begin.
+    """
+    found = connect(url, options.timeout)
+    with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
+        asked = options.shards or nodes(client)
+        try:
+            infos, silent = _infos(client, prefix)
+        except Refused:
+            return None
+    if asked is None or silent:
+        return None
+    return max([asked, *(info.config.params.shard_number or 1 for info in infos.values())])
+
+
 def note(made_of: MadeOf | None) -> dict[str, Any]:
     """Return what is kept in a new collection's metadata, with a token that no other collection has."""
     made = datetime.now(UTC).isoformat(timespec="seconds")

@@ -18,6 +18,7 @@ from ragkit.engines._client import ClientIndex, collection_name, differences, se
 from ragkit.engines._connection import connect, point_bytes, resident_bytes, shortened, understood
 from ragkit.engines._key import heard
 from ragkit.engines._retries import TooLarge
+from ragkit.engines.index import WHOLE
 from ragkit.engines.inventory import MadeOf, nodes, note, reusable, token
 from ragkit.engines.server_options import MAX_REQUEST_BYTES, ServerOptions
 from ragkit.errors import RagkitError, shown
@@ -164,7 +165,7 @@ class ServerIndex(ClientIndex):
         self.layout = {"nodes": count} if count is not None else {}
         self.layout |= {"shards": self.shards, "replicas": params.replication_factor or 1}
         told = ", ".join(f"{count} {what if count > 1 else what[:-1]}" for what, count in self.layout.items())
-        whole = "; depth and IDF of the whole collection" if self.shards > 1 else ""
+        whole = f"; {WHOLE}" if self.shards > 1 else ""
         self.engine = f"{self._server} ({told}{whole})"
 
     def _create(self) -> None:

@@ -17,9 +17,10 @@ from ragkit.boundary import public, whole_number
 from ragkit.datasets import fitting, trec
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import Variant, load_encoders
-from ragkit.engines.index import Index
+from ragkit.engines.index import WHOLE, Index
 from ragkit.engines.ingest import build_index, plan
 from ragkit.engines.opening import chosen_place
+from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError, given
 from ragkit.evaluation import statistics
 from ragkit.evaluation.comparison import Comparison, Cost, SystemResult, system_result
@@ -78,9 +79,8 @@ def compare(
         raise RagkitError(f"Expected at least one system, each once; got {', '.join(names) or 'none'}.")
     for name, frame in (runs or {}).items():
         check_results(frame, f"The run {given(name)}")
-    if as_deployed and not _on_server(where):
-        raise RagkitError("as_deployed is for a server: name its address. Elsewhere there are no shards.")
-    twins = {system.name: system.as_deployed(depth) for system in parsed} if as_deployed else {}
+    changes = as_deployed and _may_have_shards(dataset, where)
+    twins = {system.name: system.as_deployed(depth) for system in parsed} if changes else {}
     needed_by = [*parsed, *(twin for twin in twins.values() if twin)]
     encoders = load_encoders(list(dict.fromkeys(name for system in needed_by for name in system.vectors)))
     shared = not separate or where is not None or bool(os.environ.get("QDRANT_URL"))
@@ -140,9 +140,10 @@ def _measure(
             disk, held = index.bytes_on_disk(), set(index.vectors)
             theirs = index.memory_growth()
             memory = float(grown()) if theirs is None else float("nan") if index.reopened else theirs
-            engine = {"engine": index.engine, "engine_times_are_qdrants": index.measurable}
-            if index.layout:
-                engine["server"] = index.layout | _whose(index.shards, any(system.shard_depth for system in systems))
+            whose = WHOLE + "; of rows per shard each shard's, as deployed" * any(one.shard_depth for one in systems)
+            engine = {"engine": index.engine.replace(WHOLE, whose), "engine_times_are_qdrants": index.measurable}
+            if index.layout:  # with one shard depth and IDF are the same, and told nowhere
+                engine["server"] = index.layout | ({"depth_and_idf": whose} if index.shards > 1 else {})
     count = len(set(dataset.document_ids))
     rows = len(dataset.documents) / count  # passages of a document, else 1
     results = []
@@ -160,16 +161,17 @@ def _measure(
     return results, engine, [note for run in runs if (note := _sent_again(run))]
 
 
-def _on_server(where: str | Path | None) -> bool:
+def _may_have_shards(dataset: Dataset, where: str | Path | None) -> bool:
+    """Return whether a server's collection may have several; where it has one, nothing more is stored for that.
+
+    Raises RagkitError where there is no server.
+    """
     place = chosen_place(where)
-    return place is not None and is_address(place)
+    if place is None or not is_address(place):
+        raise RagkitError("as_deployed is for a server: name its address. Elsewhere there are no shards.")
+    from ragkit.engines.inventory import most_shards  # half a second to import, and Edge does without
 
-
-def _whose(shards: int, per_shard: bool) -> dict[str, str]:
-    """Return over which documents depth and IDF are, where there are several shards; else it is the same."""
-    if shards == 1:
-        return {}
-    return {"depth_and_idf": "the whole collection's" + "; of rows per shard each shard's, as deployed" * per_shard}
+    return most_shards(place, f"ragkit-{dataset.name}", ServerOptions.from_environment()) != 1
 
 
 def _builds(dataset, encoders, system: System, depth: int, own: set[str], first: SystemResult) -> pd.DataFrame:
