@@ -46,7 +46,7 @@ def hostile():
     dataset, comparison = made_up(["dense", f"my {BAD}"], queries=12, documents=30, bad=BAD)
     run = Run(f"run {BAD}", comparison.systems[0].results.assign(doc_id=BAD), comparison.systems[0].ms)
     return {
-        "comparison": replace(comparison, collection=f"c {BAD}"),
+        "comparison": replace(comparison, dataset=f"c {BAD}"),
         "dataset": replace(dataset, name=f"d {BAD}", notes=(BAD,)),
         "run": run,
     }
