@@ -60,6 +60,7 @@ def test_what_can_be_no_address_is_refused_and_no_folder_is_made(address, messag
         load_beir("cranfield")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["HTTP://{}", "Http://{}/", " http://{}\n", "http://{}//"])
 def test_an_address_in_another_form_is_the_same(form, stub):
     with open_index(form.format(stub.url.removeprefix("http://")), {"dense": VectorSpec(2)}) as index:
@@ -173,6 +174,7 @@ def test_errors_show_no_password(stub, secret, tmp_path, monkeypatch, recwarn):
     assert not [text for text in told if "s3cret" in text or "reader" in text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["{}", " {}/\n", "HTTP://{}", "{}, http://127.0.0.1:9", "http://127.0.0.1:9,{}"])
 def test_a_client_takes_whatever_qdrant_url_may_hold(form, stub, monkeypatch, recwarn):
     stub.api_key = "key"

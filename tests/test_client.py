@@ -213,6 +213,7 @@ def created(stub):
 PINNED = {"memory": "pinned"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("storage", "kept"),
     [
@@ -261,6 +262,7 @@ def test_shards_and_replicas_come_from_the_environment(stub, monkeypatch):
         open_index(None, SPECS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("storage", "params"),
     [
@@ -460,6 +462,7 @@ def test_giving_up_says_what_is_stored_and_running_again_continues_there(stub, n
     assert sent == list(range(done, COUNT)) and stored(stub) == list(enumerate(DOC_IDS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_what_would_fail_again_is_told_at_once_in_the_servers_words(stub, naps, vectors, status):
     stub.fail("PUT", "/points", None, Answer(status, "Wrong input: no way"))
@@ -837,6 +840,7 @@ def test_memory_beside_a_server_is_the_servers_or_not_told(stub, movies, movies_
     assert ragkit.compare(movies, ["bm25"], where=stub.url).table()["memory_bytes"].isna().all()
 
 
+@pytest.mark.slow
 def test_memory_is_told_only_where_all_nodes_answer_before_and_after(vectors):
     """Three nodes of a cluster: here, three addresses of one stub."""
     with StubServer(nodes=3) as stub, StubServer(nodes=3) as second, StubServer(nodes=3) as third:
@@ -917,6 +921,7 @@ def test_what_a_server_says_is_cut_and_made_plain(stub, text):
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_named_and_not_followed(stub, monkeypatch, status):
     with StubServer() as other:

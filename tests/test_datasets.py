@@ -371,6 +371,7 @@ def test_a_dataset_that_somebody_put_beside_those_of_a_list_is_read(known, monke
     assert len(ragkit.load_beir("tiny").documents) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 @pytest.mark.parametrize("archived", [True, False], ids=["archive", "files"])
 def test_what_is_unpacked_or_downloaded_may_be_read_by_whom_the_umask_lets(
@@ -389,6 +390,7 @@ def test_what_is_unpacked_or_downloaded_may_be_read_by_whom_the_umask_lets(
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archived", [True, False], ids=["archive", "files"])
 def test_an_empty_folder_in_the_cache_is_not_in_the_way(archived, known, served, monkeypatch, own_cache):
     root, address = served

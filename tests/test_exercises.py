@@ -164,6 +164,7 @@ def test_a_wrong_answer_is_told_what_is_off_and_not_what_is_right(name, case):
     assert not re.search(RIGHT[name][1], rest), feedback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, _", each({name: [None] for name in CHECKS}))
 def test_what_is_no_answer_at_all_is_told_what_was_expected(name, _):
     for answer in NOT_ANSWERS:
@@ -176,6 +177,7 @@ def test_three_dots_are_no_answer_yet(name):
     assert "three dots" in ragkit.check(name, ...).message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, answers",
     [

@@ -295,6 +295,7 @@ def of_modules(folder, text):
     (folder / "modules.json").write_text(text, "utf8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -59,6 +59,7 @@ def hold_and_write(say, path):
             os.rename(stage, stage)  # the change before which it is killed
 
 
+@pytest.mark.slow
 @unix
 @pytest.mark.parametrize("change", range(8))
 def test_what_a_killed_process_left_is_deleted_by_the_next_writer_of_the_same_file(change, tmp_path):

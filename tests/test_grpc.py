@@ -53,6 +53,7 @@ def test_what_is_stored_over_grpc_is_what_is_stored_over_rest(stub, grpc, vector
                 assert np.array_equal(np.float32(vector[part]), np.float32(numbers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["before", "after"])
 @pytest.mark.parametrize("place", [0, 1, 3])
 def test_what_fails_over_grpc_is_stored_over_rest(stub, grpc, naps, vectors, expected, fault, place):

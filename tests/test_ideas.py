@@ -19,6 +19,7 @@ def words_of(ax):
     return [text for text in [ax.title, *ax.texts] if text.get_text().strip()]
 
 
+@pytest.mark.slow
 def test_the_three_ways_are_told_apart_by_what_they_store_and_where_texts_meet():
     said = ["\n".join(text.get_text() for text in words_of(ax)) for ax in ideas.three_ways()]
     for words, title, stores, meet in zip(

@@ -132,6 +132,7 @@ def unfinished(folder):
     (folder / "ragkit.json").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -186,6 +187,7 @@ def test_documents_without_a_note_are_not_deleted(vectors, tmp_path, own_cache):
         assert index.doc_ids == DOC_IDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "note", [b"", b'{"vectors": {"dense', b"null", b"[]", b'"\xff"', b"{}", b'{"vectors": {"a": 3}, "content": ""}']
 )

@@ -254,6 +254,7 @@ def moved(dataset, column, step):
     return replace(dataset, qrels=dataset.qrels.assign(**{column: names}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "step"), [("doc_id", 1), ("doc_id", -3), ("query_id", 2)])
 def test_judgments_of_the_movies_shifted_by_rows_are_found_with_the_shift(movies, column, step):
     check = judgments(moved(movies, column, step))

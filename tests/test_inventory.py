@@ -56,6 +56,7 @@ def test_vectors_that_are_there_among_others_are_not_stored_again(stub, movies, 
     assert other != both and not reopened and len(stub.collections) == 2
 
 
+@pytest.mark.slow
 def test_a_collection_that_is_not_whole_is_not_taken(stub, movies, movies_cache):
     both, _ = built(movies, "bm25", "dense")
     stub.engine.delete(both, [19])
@@ -70,6 +71,7 @@ def test_a_collection_of_other_documents_is_not_taken(stub, movies, movies_cache
     assert other != kept and not reopened
 
 
+@pytest.mark.slow
 def test_a_collection_of_another_models_vectors_is_not_taken(stub, movies, movies_cache, monkeypatch):
     """Neither alone nor among others, though the documents and the vectors' name and shape are the same."""
     kept = [built(movies, *names) for names in (["dense"], ["bm25", "dense"])]
@@ -120,6 +122,7 @@ def naps(monkeypatch):
 SILENT = Answer(500, "Service internal error: the node of this shard does not answer")
 
 
+@pytest.mark.slow
 def test_a_collection_that_does_not_answer_is_told_and_not_stored_again(stub, movies, own_cache, naps, capsys):
     name, _ = built(movies, "bm25")
     ending = f"/collections/{name}"
@@ -136,6 +139,7 @@ def test_a_collection_that_does_not_answer_is_told_and_not_stored_again(stub, mo
     assert built(movies, "bm25") == (name, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_collection_that_is_gone_or_not_for_this_key_is_left_out(stub, movies, own_cache, status):
     name, _ = built(movies, "bm25")
@@ -144,6 +148,7 @@ def test_a_collection_that_is_gone_or_not_for_this_key_is_left_out(stub, movies,
     assert found.kept == found.silent == ()
 
 
+@pytest.mark.slow
 def test_what_a_key_may_do_is_told_only_by_who_says_so(stub, movies, own_cache, naps):
     built(movies, "bm25")
     assert survey(stub.url).rights == "write"

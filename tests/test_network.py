@@ -133,6 +133,7 @@ UNFETCHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("write", "why"), UNFETCHED.values(), ids=UNFETCHED)
 def test_why_a_file_was_not_given_is_said(write, why, tmp_path, monkeypatch):
     monkeypatch.setattr(network, "_FETCH_TIMEOUT_S", 1)

@@ -215,6 +215,7 @@ def test_a_client_of_a_lessons_own_goes_to_the_server_that_is_named_and_leaves_n
         assert code.rindex("delete_collection") > code.rindex("client.query_points"), "left behind"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", ["1.18.0", "1.20.0"])
 def test_lesson_06_leaves_out_what_an_older_server_does_not_know(version, movies, movies_cache, monkeypatch, capsys):
     cells = [cell.source for cell in code_cells(nbformat.read(ROOT / "notebooks" / "06_cost_of_tokens.ipynb", 4))]

@@ -198,6 +198,7 @@ def test_bytes_are_those_of_a_mean_document():
     assert ingest._bytes(Counted(False), VectorSpec(0, sparse=True), TEXTS) == 8.0
 
 
+@pytest.mark.slow
 def test_vectors_that_a_folder_holds_beside_are_filled_too_and_others_are_not(tmp_path, monkeypatch):
     """A folder of dense and bm25, asked for dense, and for dense with colbert."""
     folder, encoders = tmp_path / "kept", load_encoders(["dense", "bm25"])

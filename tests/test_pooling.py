@@ -113,6 +113,7 @@ def test_rows_are_predicted_at_most_and_then_known(movies, own_cache, monkeypatc
     assert encoder.rows(movies.passages) == (real, [])
 
 
+@pytest.mark.slow
 def test_what_is_pooled_otherwise_is_kept_apart(movies, colbert, own_cache):
     two, four = TokenPooledEncoder(colbert, 2), TokenPooledEncoder(colbert, 4)
     assert len({encoder.fingerprint for encoder in (colbert, two, four)}) == 3

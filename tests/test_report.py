@@ -169,6 +169,7 @@ def test_what_looks_like_html_is_shown_as_text():
     assert len(found.alts) == found.tags.count("img") and all(link.startswith(("data:", "#")) for link in found.links)
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_numbers_of_the_comparison(large, large_page):
     _, many = large
     table, evidence = many.table().set_index("system"), many.evidence().set_index("system")
@@ -289,6 +290,7 @@ def test_tables_do_not_depend_on_the_machine():
     ]
 
 
+@pytest.mark.slow
 def test_the_top_of_a_run_names_the_films(movies, comparison):
     lines = tables.top(comparison.systems[0].results, movies.documents, "q01", 1).splitlines()
     assert [line.split() for line in lines] == [
@@ -309,6 +311,7 @@ def test_a_heat_map_refuses_labels_that_do_not_fit(rng):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_pictures_show_the_numbers_of_the_comparison(comparison):
     table = comparison.table().set_index("system")
     bars = plots.measures(comparison).containers

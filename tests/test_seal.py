@@ -124,6 +124,7 @@ def test_an_index_from_before_there_were_checksums_is_opened_and_gets_them(kept)
     assert "files" in note(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [[], 7, {"a": 1}, {"a": [1, [[1]]]}, {"a": ["many", []]}])
 def test_checksums_that_are_none_are_told(files, kept):
     (kept / "ragkit.json").write_text(json.dumps(note(kept) | {"files": files}))

@@ -120,6 +120,7 @@ def test_as_deployed_a_rerank_has_the_depth_of_every_shard(movies, movies_cache)
     assert len(deep) > 5 and run.system == "dense→colbert @5 per shard"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 3])
 def test_as_deployed_is_told_alike_on_the_console_in_html_and_in_json(movies_cache, tmp_path, capsys, shards):
     """And on one shard, where it is the same, nothing more is stored."""
@@ -139,6 +140,7 @@ def test_as_deployed_is_told_alike_on_the_console_in_html_and_in_json(movies_cac
     assert "bm25 per shard" in out and {*made.sparse_vectors} == {"bm25", "bm25-modifier"}
 
 
+@pytest.mark.slow
 def test_as_deployed_knows_a_collection_of_several_shards_on_one_node(movies, movies_cache, monkeypatch):
     with StubServer() as stub:
         monkeypatch.setenv("QDRANT_SHARDS", "3")

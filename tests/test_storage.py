@@ -224,6 +224,7 @@ def test_a_copy_that_is_rotated_by_chance_is_measured_over_several_builds(movies
     assert not exact.notes and "builds" not in exact.evidence() and "builds" not in tables.evidence(exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["where", "server", "not separate", "baseline"])
 def test_of_one_build_of_such_a_copy_there_is_no_interval_no_p_and_no_verdict(
     movies, movies_cache, monkeypatch, tmp_path, way
