@@ -92,6 +92,7 @@ def test_what_shards_change_has_a_row_of_its_own_with_its_difference(cut):
 def test_nodes_shards_and_replicas_are_always_told(cut):
     shards, comparison = cut
     told = f"{shards} nodes, {shards} shards, 1 replica; depth and IDF of the whole collection"
+    told += "; of rows per shard each shard's, as deployed"
     told = told if shards > 1 else "1 node, 1 shard, 1 replica"
     assert f"Qdrant server 1.20.0 ({told})" in tables.headline(comparison)
     server = comparison.to_dict()["config"]["server"]
