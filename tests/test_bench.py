@@ -134,7 +134,7 @@ def test_proof_at_a_depth_below_the_collection(movies, movies_cache, monkeypatch
     assert proven["pooled by 3", "angle", 19] < proven["pooled by 1.25", "angle", 19]
     assert proven["pooled by 1.25", "radius", 19] == np.mean([_proven(query, 19) for query in _units_of(movies)[1]])
     # Bounds below the scores would prove what is not so.
-    monkeypatch.setattr(proof, "_maxsim", lambda similarities, starts: -similarities[:, starts].sum(axis=0))
+    monkeypatch.setattr(proof, "maxsim_scores", lambda similarities, starts: -similarities[:, starts].sum(axis=0))
     with pytest.raises(AssertionError, match="below the score"):
         proof.bench_proof(movies)
 
