@@ -101,12 +101,10 @@ class Retries:
                 if response.status_code < 400:
                     raise RagkitError(_elsewhere(request, response))
                 problem, why = f"{response.status_code}: {_message(response)}", str(response.status_code)
+                told = f"The Qdrant server refused {_name(request)} with {problem}.{_advice(request, response)}"
                 if _too_large(response):
-                    raise TooLarge(
-                        f"The Qdrant server refused {_name(request)} with {problem}.{_advice(request, response)}"
-                    )
+                    raise TooLarge(told)
                 if response.status_code not in PASSING:
-                    told = f"The Qdrant server refused {_name(request)} with {problem}.{_advice(request, response)}"
                     raise Refused(told, response.status_code)
                 wait = _asked(response) or (self._next(tried, wait) if response.status_code in _GONE else wait)
             if tried == self.tries or monotonic() - start + wait > self.seconds:
