@@ -380,11 +380,11 @@ def label(ax, point: tuple[float, float], text: str, boxes: list[Bbox]) -> Bbox:
 
 def server() -> str:
     """Return a server's pace with one to sixteen clients at once."""
-    head = ["", "clients", "queries/s", "p50, ms", "p95, ms", "p99, ms", "errors", "equal answers"]
+    head = ["", "clients", "queries/s", "p50, ms", "p95, ms", "p99, ms", "errors", "equal answers", "sent again"]
     cells = [
         [row["system"], str(row["clients"]), f"{row['queries_per_s']:,.0f}"]
         + [f"{row[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms")]
-        + [str(row["errors"]), f"{row['equal']} of {row['queries']}"]
+        + [str(row["errors"]), f"{row['equal']} of {row['queries']}", str(sum(row["sent_again"].values()))]
         for row in read("server")["rows"]
     ]
     return f"{rows(head, cells)}\n\n{ran('server')}"

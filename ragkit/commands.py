@@ -362,7 +362,6 @@ def bench(options: argparse.Namespace) -> int:
     from datetime import date
     from importlib import import_module
 
-    from ragkit.bench.peers import told
     from ragkit.bench.race import machine
     from ragkit.datasets.dataset import load_dataset
     from ragkit.display.tables import table
@@ -372,7 +371,8 @@ def bench(options: argparse.Namespace) -> int:
         raise RagkitError(f"--rounds is for the other benches; bench {options.what} takes every query once.")
     if options.sizes and options.what != "scale":
         raise RagkitError("--sizes is for bench scale; elsewhere --docs says how many documents.")
-    bench = getattr(import_module(f"ragkit.bench.{options.what}"), f"bench_{options.what}")
+    module = import_module(f"ragkit.bench.{options.what}")
+    bench, told = getattr(module, f"bench_{options.what}"), getattr(module, "told", table)
     dataset = load_dataset(options.dataset, options.docs, options.split)
     asked = {"rounds": options.rounds, "sizes": options.sizes}
     rows = bench(dataset, **{name: value for name, value in asked.items() if value})
@@ -385,7 +385,7 @@ def bench(options: argparse.Namespace) -> int:
         result = {"command": command, "date": date.today().isoformat(), "dataset": dataset.name}
         _write_json(options, result | {"documents": len(dataset.documents), "machine": on, "rows": rows})
     print(f"{dataset.name}: {len(dataset.documents):,} documents; " + ", ".join(f"{k} {v}" for k, v in on.items()))
-    print(told(rows) if options.what == "peers" else table(rows))
+    print(told(rows))
     return 0
 
 

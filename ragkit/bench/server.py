@@ -12,12 +12,14 @@ from ragkit.addresses import is_address
 from ragkit.bench.race import refuse_passages
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
+from ragkit.display.tables import table
 from ragkit.encoders.variants import AnyEncoder, load_encoders
 from ragkit.engines.index import Index
 from ragkit.engines.ingest import build_index
 from ragkit.engines.opening import chosen_place
 from ragkit.engines.server import ServerIndex
 from ragkit.errors import RagkitError
+from ragkit.evaluation.comparing import sent_again_note
 from ragkit.evaluation.retriever import Retriever
 from ragkit.evaluation.systems import System
 from ragkit.progress import progress
@@ -61,9 +63,9 @@ def bench_server(dataset: Dataset, rounds: int = 300, clients: Sequence[int] = C
 
     The server is the one at QDRANT_URL. rounds: queries of all clients together, in at most 20 seconds; each client has
     a connection of its own and asks its next query when the last is answered. equal: how many answers are those of one
-    client alone, document by document, who has 20 seconds too: what it does not come to is not asked. sent_again: how
-    many queries had to be, and why; their milliseconds are those of the last sending, and queries a second count the
-    waits. Queries are encoded before. Raises RagkitError if QDRANT_URL names no server, before anything is stored.
+    client alone, document by document, who has 20 seconds too: what it does not come to is not asked. sent_again: by
+    the reason, how many queries had to be; their milliseconds are those of the last sending, and queries a second count
+    the waits. Queries are encoded before. Raises RagkitError if QDRANT_URL names no server, before anything is stored.
     """
     refuse_passages(dataset)
     place = chosen_place(None)
@@ -81,6 +83,16 @@ def bench_server(dataset: Dataset, rounds: int = 300, clients: Sequence[int] = C
         finally:
             for other in others:
                 other.close()
+
+
+def told(rows: Sequence[Mapping]) -> str:
+    """Return the rows as a table, and a note on each with queries that were sent again, a warning if they were many."""
+    shown, notes = [], []
+    for row in rows:
+        again = row["sent_again"]
+        shown.append({**row, "sent_again": ", ".join(f"{count} for {why}" for why, count in again.items()) or "0"})
+        notes.append(sent_again_note(f"{row['system']}, {row['clients']} at once", row["queries"], again))
+    return "\n".join([table(shown), *filter(None, notes)])
 
 
 def _under_load(
@@ -109,8 +121,8 @@ def _under_load(
             p50, p95, p99 = np.percentile(load.ms, [50, 95, 99])
             row = {"engine": indexes[0].engine, "system": system.name, "clients": count, "queries": len(load.ms)}
             row |= {"queries_per_s": (len(load.ms) - load.errors) / seconds, "p50_ms": p50, "p95_ms": p95}
-            again = ", ".join(f"{count} for {why}" for why, count in load.sent_again.items()) or "0"
-            rows.append(row | {"p99_ms": p99, "errors": load.errors, "equal": load.equal, "sent_again": again})
+            row |= {"p99_ms": p99, "errors": load.errors, "equal": load.equal, "sent_again": dict(load.sent_again)}
+            rows.append(row)
             bar.update()
     return rows
 

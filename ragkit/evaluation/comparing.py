@@ -158,7 +158,7 @@ def _measure(
         if any(Variant.parse(name).storage.by_chance for name in system.vectors):
             result = replace(result, builds=result.means.to_frame().T)
         results.append(result)
-    return results, engine, [note for run in runs if (note := _sent_again(run))]
+    return results, engine, [note for run in runs if (note := sent_again_note(run.system, len(run.ms), run.sent_again))]
 
 
 def _may_have_shards(dataset: Dataset, where: str | Path | None) -> bool:
@@ -199,17 +199,19 @@ def _twins(found: Mapping[str, SystemResult], twin_of: Mapping[str, str]) -> lis
     return notes
 
 
-def _sent_again(run: Run) -> str:
+def sent_again_note(what: str, queries: int, sent_again: Mapping[str, int]) -> str:
     """Return a note on the queries that a server had to be asked again; "" if there are none.
 
-    >>> _sent_again(Run("dense", pd.DataFrame(), pd.Series([1.0] * 4), sent_again={"429": 1}))
+    sent_again: how many, by the reason.
+
+    >>> sent_again_note("dense", 4, {"429": 1})
     'Warning: dense: of 4 queries 1 sent again for 429; times are those of the last sending'
     """
-    if not run.sent_again:
+    if not sent_again:
         return ""
-    why = ", ".join(f"{count:,} sent again for {reason}" for reason, count in run.sent_again.items())
-    many = "Warning: " if sum(run.sent_again.values()) > _FEW_AGAIN * len(run.ms) else ""
-    return f"{many}{run.system}: of {len(run.ms):,} queries {why}; times are those of the last sending"
+    why = ", ".join(f"{count:,} sent again for {reason}" for reason, count in sent_again.items())
+    many = "Warning: " if sum(sent_again.values()) > _FEW_AGAIN * queries else ""
+    return f"{many}{what}: of {queries:,} queries {why}; times are those of the last sending"
 
 
 def _run(index: Index, encoders, system: System, depth: int, dataset: Dataset, own: set[str]) -> Run:
