@@ -101,7 +101,7 @@ def open_folder():
         yield Path(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_may_write_at_once(tmp_path):
     path = tmp_path / "c.sqlite"
     context = multiprocessing.get_context("spawn")
@@ -478,7 +478,7 @@ def systems(open_folder, monkeypatch):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_all_commands_work_with_a_read_only_cache_that_holds_everything_needed(open_folder, systems, movies):
     compare = ["compare", "movies", "--systems", "dense,colbert"]

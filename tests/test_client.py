@@ -956,7 +956,7 @@ def test_an_answer_without_an_end_is_told_and_not_asked_for_again(stub, naps):
     assert naps == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_server_that_drips_meets_the_timeout(stub, naps):
     stub.fail("GET", "/exists", *[Raw(drip(head("200 OK", "Content-Length: 99"), b" "))] * 6)
     with pytest.raises(RagkitError, match=r"6 times .* \(the last time: no answer in time\)"):

@@ -143,7 +143,7 @@ def test_five_queries_warm_up_before_the_clock_counts(movies, own_cache, monkeyp
     assert run.ms.index.tolist() == ids[:8]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_all_engines_give_the_same_comparison(movies, tmp_path, movies_cache):
     systems = ("dense", "colbert", "dense+colbert", "tokens", "dense+tokens")
     local, edge, kept = (ragkit.compare(movies, systems, depth=5, where=w) for w in (":memory:", None, tmp_path / "i"))

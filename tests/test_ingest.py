@@ -107,7 +107,7 @@ def test_an_ingest_killed_at_random_moments_ends_equal_to_an_undisturbed_one(nam
     assert kills >= KILLS and np.count_nonzero(continued_at)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @unix
 def test_an_ingest_killed_while_small_copies_are_made_makes_them_the_next_time(windows, whole, tmp_path):
     steps, expected = whole(SEVERAL)

@@ -110,7 +110,7 @@ def _judge_many(path, query_id):
         Judgments(path).record(query_id, f"d{i}", i % 3)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_that_judge_at_once_lose_nothing(judgments):
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_judge_many, args=(judgments.path, q)) for q in ("q1", "q2")]

@@ -40,7 +40,7 @@ def ends(arguments, when, signals, tmp_path, **more):
     return done.returncode, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("when", "sent", "said"),
     [

@@ -45,7 +45,7 @@ def whole(movies, cached):
     return ragkit.compare(movies, SYSTEMS, depth=5, separate=False)
 
 
-@pytest.fixture(scope="module", params=[1, 3, 6])
+@pytest.fixture(scope="module", params=[3, *(pytest.param(nodes, marks=pytest.mark.thorough) for nodes in (1, 6))])
 def cut(request, movies, cached):
     """The same comparison over a stub of so many nodes, as named and as deployed."""
     with StubServer(nodes=request.param) as stub:

@@ -52,7 +52,7 @@ def filled(folder, spec, vectors):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os.stat_result, "st_blocks"), reason="files are reserved ahead of what they hold")
-@pytest.mark.parametrize("dim", [96, 100, 128, 384])
+@pytest.mark.parametrize("dim", [128, *(pytest.param(dim, marks=pytest.mark.thorough) for dim in (96, 100, 384))])
 @pytest.mark.parametrize("storage", DATATYPE_STORAGES + QUANTIZED_STORAGES, ids=name_of)
 def test_bytes_a_row_are_those_that_edge_writes(storage, dim, rng, tmp_path):
     documents, rows = 240, 40

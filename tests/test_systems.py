@@ -154,7 +154,7 @@ def test_how_many_candidates_a_hybrid_takes_from_each_side_is_a_setting_of_the_s
     assert "depth 7, hybrid 3 of each side, hybrid→colbert 4 of each side;" in tables.headline(comparison)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_hybrid_is_the_same_in_every_run(movies, movies_cache):
     """Reciprocal ranks are often equal; the engine cuts such ties differently from run to run."""
     one, *others = [ragkit.compare(movies, ["hybrid", "hybrid+colbert"], depth=6) for _ in range(3)]
