@@ -25,7 +25,7 @@ OF_THEIR_OWN = {
     *("Index.search", "Index.fuse", "maxsim", "pool_tokens"),
     # They compute from what their object holds, which was looked at when it was made.
     *("Comparison.evidence", "Comparison.named", "Comparison.table", "Comparison.to_dict", "Comparison.values"),
-    "Inspection.to_dict",
+    *("Inspection.to_dict", "CachedEncoder.file_name", "TokenPooledEncoder.file_name"),
     *(
         "Storage.bytes_per_row",
         "System.as_deployed",

@@ -20,9 +20,10 @@ import ragkit
 from ragkit.cli import main
 from ragkit.encoders import _fastembed
 from ragkit.encoders.embedding_cache import EmbeddingCache
+from ragkit.encoders.encoder import load_model
 from ragkit.files import damaged, sha256
 from ragkit.paths import in_mirror
-from ragkit.workshop import verify, wheels
+from ragkit.workshop import stick, verify, wheels
 from ragkit.workshop.stick import fill_stick
 from ragkit.workshop.verify import problems
 from ragkit.workshop.wheels import Target, absent, pins
@@ -457,7 +458,7 @@ def test_a_place_that_cannot_be_written_is_named(fill):
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory):
-    """A filled folder without wheels: the movies' embeddings, and a collection of two documents with its own."""
+    """A filled folder without wheels: the movies' embeddings, and a dataset of two documents with its own."""
     place = tmp_path_factory.mktemp("shelf")
     mine = place / "mine"
     (mine / "qrels").mkdir(parents=True)
@@ -474,7 +475,7 @@ def shelf(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_collection_comes_as_it_is(shelf):
+def test_a_dataset_comes_as_it_is(shelf):
     assert sorted(contents(shelf / "beir")) == ["mine/corpus.jsonl", "mine/qrels/test.tsv", "mine/queries.jsonl"]
     assert ragkit.load_beir(shelf / "beir" / "mine").documents["text"].tolist() == ["a red fish", "a bird"]
 
@@ -566,7 +567,7 @@ def test_a_dataset_of_ir_datasets_is_no_part_of_a_folder(fill):
         fill(datasets=["irds:cranfield"])
 
 
-def test_only_the_embeddings_of_the_named_collections_come_along(shelf):
+def test_only_the_embeddings_of_the_named_datasets_come_along(shelf):
     names = sorted(contents(shelf / "embeddings"))
     assert [name.split("-")[0] for name in names].count("ragkit") == 3  # pooled documents; its queries are colbert's
     (file,) = shelf.glob("embeddings/ragkit--colbert-minilm-l6-[0-9a-f]*-document.sqlite")
@@ -642,22 +643,145 @@ def test_embeddings_that_the_mirrors_checksums_do_not_list_are_refused(shelf, tm
     ragkit.load_encoder("dense").encode_documents(["a red fish"])
 
 
+@pytest.mark.parametrize("vectors", ["dense", "colbert-pool2"])
+def test_embeddings_that_lay_there_are_not_vouched_for_but_refused_by_name(vectors, fill, write_docs, own_cache):
+    options = {"datasets": [str(write_docs("docs", "a red fish"))], "platforms": (), "vectors": (vectors,)}
+    fill(**options)
+    sums, rows = fill.stick / "SHA256SUMS", {}
+    for file in sorted(fill.stick.glob("embeddings/*")):
+        rows[file.name] = EmbeddingCache(file).get(["a red fish", "fish"])
+    for name in rows:  # of another text, and nobody's
+        (fill.stick / "embeddings" / name).unlink()
+        EmbeddingCache(fill.stick / "embeddings" / name).put(["a red fish"], [np.ones((1, 4), np.float32)])
+    lines = sums.read_text("utf8").splitlines(True)
+    sums.write_text("".join(line for line in lines if "  embeddings/" not in line), "utf8")
+    before = tree(fill.stick)
+    with pytest.raises(ragkit.RagkitError, match="not in SHA256SUMS.*move it away") as error:
+        fill(**options)
+    assert all(f"embeddings/{name}" in str(error.value) for name in rows) and len(rows) == 2
+    assert tree(fill.stick) == before
+    for name in rows:
+        (fill.stick / "embeddings" / name).unlink()
+    fill(**options)
+    assert problems(fill.stick) == []
+    for name, arrays in rows.items():
+        again = EmbeddingCache(fill.stick / "embeddings" / name).get(["a red fish", "fish"])
+        for one, other in zip(arrays, again, strict=True):
+            np.testing.assert_equal(one, other)
+
+
+def test_interrupted_among_embeddings_it_keeps_what_was_there_and_continues(fill, write_docs, own_cache, monkeypatch):
+    one, two = (
+        {"datasets": [str(write_docs(*docs))], "platforms": ()} for docs in (("a", "a red fish"), ("b", "bird"))
+    )
+    fill(**one, vectors=("dense",))
+    before = tree(fill.stick / "embeddings")
+    copy_from = EmbeddingCache.copy_from
+
+    def stopped(self, path, texts):
+        copy_from(self, path, texts)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddingCache, "copy_from", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fill(**two, vectors=("dense",))
+    assert tree(fill.stick / "embeddings") == before and problems(fill.stick) == []
+    fill(**two, vectors=("dense",))
+    (file,) = fill.stick.glob("embeddings/*-document.sqlite")
+    assert EmbeddingCache(file).missing(["a red fish", "bird", "another"]) == ["another"]
+    assert problems(fill.stick) == [] and not list((fill.stick / "embeddings").glob(".*"))
+    before = tree(fill.stick)
+    fill(**two, vectors=("dense",))  # once more, and nothing is made
+    assert tree(fill.stick) == before
+
+
 def test_a_mirror_may_be_a_url_or_nothing(monkeypatch, tmp_path):
     for value in ("https://example.org/mirror", str(tmp_path / "no-such-folder"), ""):
         monkeypatch.setenv("RAGKIT_MIRROR", value)
         assert in_mirror("embeddings/x.sqlite") is None
 
 
-@pytest.mark.slow
-def test_a_models_files_come_along_and_are_found_without_a_network(tmp_path, monkeypatch):
-    """The hub's layout, with the embedded model's files: what is tested is where they are looked for."""
+MODEL = "answerdotai/answerai-colbert-small-v1"
+
+
+@pytest.fixture()
+def hub(tmp_path, monkeypatch):
+    """What a download of MODEL leaves, with the embedded model's files in the hub's layout, and which were made."""
     monkeypatch.delenv("RAGKIT_MIRROR", raising=False)
-    name, stick = "answerdotai/answerai-colbert-small-v1", tmp_path / "stick"
-    place = stick / "models" / f"models--{name.replace('/', '--')}"
-    shutil.copytree(ROOT / "data" / "models" / "colbert-minilm-l6", place / "snapshots" / "0123abcd")
-    (place / "snapshots" / "0123abcd" / "model.onnx").rename(place / "snapshots" / "0123abcd" / "vespa_colbert.onnx")
+    place = tmp_path / "hub" / f"models--{MODEL.replace('/', '--')}"
+    shutil.copytree(ROOT / "data" / "models" / "colbert-minilm-l6", place / "blobs")
+    (place / "blobs" / "model.onnx").rename(place / "blobs" / "vespa_colbert.onnx")
+    (place / "blobs" / "left.incomplete").write_bytes(b"of another time")
+    (place / "snapshots" / "0123abcd").mkdir(parents=True)
+    for path in (place / "blobs").iterdir():
+        link = place / "snapshots" / "0123abcd" / path.name
+        try:
+            link.symlink_to(f"../../blobs/{path.name}")
+        except OSError:  # as the hub's client does where there are no links
+            shutil.copyfile(path, link)
+    (place / "snapshots" / "0123abcd" / "left.incomplete").unlink()
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text("0123abcd")
+    (tmp_path / "hub" / ".locks").mkdir()
+    (tmp_path / "hub" / ".locks" / "a.lock").touch()
+    asked = []
+
+    def load(cls, model, advice, **options):
+        asked.append(model)
+        if not os.path.isdir(options["cache_dir"]):
+            shutil.copytree(tmp_path / "hub", options["cache_dir"], symlinks=True)
+        return load_model(cls, model, advice, **options)
+
+    monkeypatch.setattr(stick, "load_model", load)
+    return place, asked
+
+
+@pytest.mark.slow
+def test_of_a_model_only_what_was_downloaded_is_vouched_for(fill, hub):
+    hub, asked = hub
+    options = {"models": [MODEL], "platforms": ()}
+    snapshot = fill.stick / "models" / hub.name / "snapshots" / "0123abcd"
+    snapshot.mkdir(parents=True)
+    for name in ("theirs.bin", "vespa_colbert.onnx"):
+        (snapshot / name).write_bytes(b"nobody's")
+    before = contents(fill.stick)
+    with pytest.raises(ragkit.RagkitError, match="vespa_colbert.onnx is not the file that would be put there"):
+        fill(**options)
+    after = contents(fill.stick)
+    assert {name: data for name, data in after.items() if "/." not in name} == before
+    (snapshot / "vespa_colbert.onnx").unlink()
+    fill(**options)
+    assert problems(fill.stick) == [
+        f"{(snapshot / 'theirs.bin').relative_to(fill.stick).as_posix()}: not in SHA256SUMS"
+    ]
+    assert (snapshot / "vespa_colbert.onnx").read_bytes() == (hub / "blobs" / "vespa_colbert.onnx").read_bytes()
+    assert not any(path.name.startswith(".") or "blobs" in path.parts for path in fill.stick.rglob("*"))
+    assert asked == [MODEL] * 2
+    fill(**options)
+    assert asked == [MODEL] * 2  # it is there
+
+
+@pytest.mark.slow
+def test_what_a_model_lost_is_told_until_it_is_downloaded_again(fill, hub):
+    hub, asked = hub
+    fill(models=[MODEL], platforms=())
+    before = contents(fill.stick)
+    name = f"models/{hub.name}/snapshots/0123abcd/tokenizer.json"
+    flip_a_byte(fill.stick / name)
+    for _ in range(2):  # the model is not named, and it stays missing
+        fill(platforms=())
+        assert problems(fill.stick) == [f"{name}: missing"]
+        assert any(line.startswith(f"{name}: missing") for line in fill.said)
+    fill(models=[MODEL], platforms=())
+    assert asked == [MODEL] * 2 and contents(fill.stick) == before and problems(fill.stick) == []
+
+
+@pytest.mark.slow
+def test_a_models_files_come_along_and_are_found_without_a_network(tmp_path, hub, monkeypatch):
+    """The hub's layout, with the embedded model's files: what is tested is where they are looked for."""
+    name, stick = MODEL, tmp_path / "stick"
+    place = stick / "models" / hub[0].name
     huggingface_hub.close_session()  # the next one is bounded, or it may hang
     assert fill_stick(stick, (), [name], platforms=(), say=lambda _: None) == []
     assert huggingface_hub.get_session() in _fastembed._bound

@@ -117,6 +117,11 @@ class CachedEncoder(TextEncoder):
         counted = dict(zip(absent, self.token_counts(absent), strict=True)) if absent else {}
         return [counted[t] if shape is None else shape[0] for t, shape in zip(texts, shapes, strict=True)], absent
 
+    def file_name(self, role: Role) -> str:
+        """Return the name of the file that the arrays of documents or of queries are stored in, in any folder."""
+        parts = (self.name.replace("/", "--").replace(" ", "-"), self.fingerprint[:16], self.provider, role)
+        return "-".join(part for part in parts if part) + ".sqlite"
+
     @public("The vectors cannot be shared")
     def share(self, folder: Path, texts: Sequence[str], role: Role) -> Path:
         """Store the arrays of these texts in a file of that folder too, and return the file."""
@@ -182,9 +187,7 @@ class CachedEncoder(TextEncoder):
                 bar.update(len(batch))
 
     def _store(self, role: Role) -> EmbeddingCache:
-        parts = (self.name.replace("/", "--").replace(" ", "-"), self.fingerprint[:16], self.provider, role)
-        name = "-".join(part for part in parts if part) + ".sqlite"
-        return EmbeddingCache(cache_dir() / "embeddings" / name)
+        return EmbeddingCache(cache_dir() / "embeddings" / self.file_name(role))
 
     @abstractmethod
     def token_counts(self, texts: Sequence[str]) -> list[int]:

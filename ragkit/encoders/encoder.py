@@ -136,6 +136,18 @@ def load_model(cls: type, model: str, advice: str, **options: Any) -> Any:
         raise RagkitError(f"The model {model} could not be loaded ({plain(str(error), 300)}). {advice}") from error
 
 
+def downloaded_files(cls: type, model: str, folder: Path) -> list[Path]:
+    """Return the files, links followed, that decide the vectors of a model in a folder of downloads; [] if it lacks.
+
+    cls, model: as load_model takes them. One that comes along has its own files, wherever it is looked for.
+    """
+    try:
+        loaded = load_model(cls, model, "", cache_dir=str(folder), lazy_load=True, local_files_only=True)
+    except RagkitError:
+        return []
+    return [path.resolve() for path in _fastembed.model_files(loaded).values()]
+
+
 def _check_mirrored(model: Any) -> None:
     """Raise RagkitError unless those of a model's files that are in a mirror are as its checksums say."""
     mirror = mirror_folder()

@@ -100,6 +100,9 @@ class TokenPooledEncoder(CachedEncoder):
     def document_from(self, array):
         return pool_tokens(array, self.factor)
 
+    def file_name(self, role):
+        return super().file_name(role) if role == "document" else self.source.file_name(role)
+
     def share(self, folder, texts, role):
         return super().share(folder, texts, role) if role == "document" else self.source.share(folder, texts, role)
 

@@ -2,8 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +12,9 @@ from ragkit.datasets import beir, readers
 from ragkit.datasets.catalogue import lookup
 from ragkit.datasets.dataset import load_dataset
 from ragkit.datasets.irds import PREFIX
-from ragkit.encoders.cached_encoder import CachedEncoder
-from ragkit.encoders.encoder import find_model, load_model
+from ragkit.encoders.cached_encoder import CachedEncoder, Role
+from ragkit.encoders.embedding_cache import EmbeddingCache
+from ragkit.encoders.encoder import downloaded_files, find_model, load_model
 from ragkit.encoders.variants import load_encoders
 from ragkit.errors import RagkitError, amount, given
 from ragkit.files import SUMS, expanded, fault, inside, read_sums, sha256, sweep_beside, whole, write_sums
@@ -43,9 +44,10 @@ def fill_stick(
     come along. lock: default, the checkout's requirements.txt. say: is told of each step.
 
     A file that the folder's SHA256SUMS vouches for is not fetched again, so that a call that was interrupted is
-    continued by the same call; a damaged file is replaced, and so is a dataset's that has changed since. Raises
-    RagkitError for what cannot be found or written, and, before anything is touched, for two datasets of one name and
-    for a name or a link that leads out of the folder.
+    continued by the same call; a damaged file is replaced, and so is a dataset's that has changed since. Only what a
+    call put there, or what is the same, is vouched for. Raises RagkitError for what cannot be found or written, for a
+    file in the way that nobody vouches for, and, before anything is touched, for two datasets of one name and for a
+    name or a link that leads out of the folder.
     """
     to = expanded(to)
     targets = [wheels.Target.parse(name) for name in platforms]
@@ -70,6 +72,8 @@ def fill_stick(
             _dataset(folder, source, name, vectors, docs, say)
     except OSError as error:
         raise RagkitError(f"{to} cannot be filled ({error}). Is it full, or write-protected?") from error
+    for name in sorted(folder.lost):
+        say(f"{name}: missing, because it was damaged: name its model, and that is downloaded again")
     for line in unlisted(to):
         yours = line.startswith(("beir/", "models/"))
         say(f"{line}, and {_YOURS if yours else 'it will be refused: delete it'}")
@@ -102,7 +106,7 @@ def _names(datasets: Iterable[str]) -> dict[str, str]:
 
 
 class _Folder:
-    """The folder, and what its checksum file vouches for.
+    """The folder, and what its checksum file vouches for; `lost`: what models lack, damaged or missing.
 
     Raises RagkitError, before anything is touched, for a link or a line of the checksum file that leads out of it.
     """
@@ -111,15 +115,27 @@ class _Folder:
         path.mkdir(parents=True, exist_ok=True)
         _check_links(path)
         self.path, found = path, read_sums(path)
-        others = {name for name in found if name.partition("/")[0] not in PARTS or "/" not in name}
-        self.sums = {n: d for n, d in found.items() if n in others or not fault(path, n, d)}
-        for name in found.keys() - self.sums.keys():  # damaged: whoever made it makes it anew
+        ours = {name: digest for name, digest in found.items() if name.partition("/")[0] in PARTS and "/" in name}
+        damaged = {name for name, digest in ours.items() if fault(path, name, digest)}
+        for name in damaged:  # whoever made it makes it anew
             if not (path / name).is_dir():
                 (path / name).unlink(missing_ok=True)
+        # That a model lacks something is known by its line alone, which stays until all of it is there.
+        self.lost = {name for name in damaged if name.startswith("models/")}
+        self._gone = damaged - self.lost
+        self.sums = {name: digest for name, digest in found.items() if name not in self._gone}
 
     def vouch(self, files: Iterable[Path]) -> None:
         """Write the checksums of new files."""
         self.sums |= {file.relative_to(self.path).as_posix(): sha256(file) for file in files}
+        self._write()
+
+    def _read(self) -> None:
+        """Take over what another process has listed meanwhile."""
+        self.sums = {n: digest for n, digest in read_sums(self.path).items() if n not in self._gone} | self.sums
+
+    def _write(self) -> None:
+        self._read()
         write_sums(self.path, self.sums)
 
     def listed(self, part: str) -> dict[str, str]:
@@ -127,12 +143,13 @@ class _Folder:
         return {name.removeprefix(part): digest for name, digest in self.sums.items() if name.startswith(part)}
 
     def remove(self, names: Sequence[str]) -> None:
-        """Delete files that the checksum file vouches for."""
+        """Delete files that the checksum file vouches for, and their lines."""
         for name in names:
-            (self.path / name).unlink()
+            (self.path / name).unlink(missing_ok=True)
             del self.sums[name]
+        self._gone |= {*names}
         if names:
-            write_sums(self.path, self.sums)
+            self._write()
 
     def copy(self, files: Mapping[str, Path]) -> int:
         """Copy those files, by their path in the folder, that differ from what is there; return how many did.
@@ -150,8 +167,40 @@ class _Folder:
             for name in changed:
                 shutil.copyfile(files[name], stages.enter_context(whole(inside(self.path, name))))
         self.sums |= digests
-        write_sums(self.path, self.sums)
+        self._write()
         return len(changed)
+
+    def refuse_unlisted(self, names: Iterable[str]) -> None:
+        """Raise RagkitError if files are there that nobody vouches for, and that would be added to."""
+        self._read()
+        if strange := [name for name in names if name not in self.sums and (self.path / name).exists()]:
+            raise RagkitError(
+                f"{self.path}: {', '.join(strange)} {'is' if len(strange) == 1 else 'are'} not in {SUMS}, so nobody "
+                "vouches for what is stored there; move it away, and it is made anew."
+            )
+
+    @contextmanager
+    def adding(self, name: str) -> Iterator[Path]:
+        """Yield a path with a copy of the file, or with none; what the block makes of it is put there and vouched for.
+
+        The file is as it was until then. Raises RagkitError as refuse_unlisted does.
+        """
+        self.refuse_unlisted([name])
+        with whole(inside(self.path, name)) as stage:
+            if name in self.sums:
+                shutil.copyfile(self.path / name, stage)
+            yield stage
+            # Before it is there: what is listed and lacks is made anew, and what is there and not listed is refused.
+            self.sums[name] = sha256(stage)
+            self._write()
+
+    def has(self, files: Sequence[Path]) -> bool:
+        """Return whether all files of a model are vouched for, and it lacks none that was."""
+        top = self.path.resolve()
+        names = [file.relative_to(top) for file in files if file.is_relative_to(top)]
+        folders = {"/".join(name.parts[:2]) + "/" for name in names}
+        lacks = any(name.startswith(tuple(folders)) for name in self.lost)
+        return bool(files) and not lacks and {name.as_posix() for name in names} <= self.sums.keys()
 
 
 def _check_links(folder: Path) -> None:
@@ -182,12 +231,27 @@ def _wheels(folder: _Folder, pins: wheels.Pins, target: wheels.Target, say: Call
 
 def _model(folder: _Folder, model: str, say: Callable[[str], None]) -> None:
     cls, description = find_model(model)
-    say(f"model {description['model']}: {description['size_in_GB']} GB unless it is there")
-    place = folder.path / "models"
-    load_model(cls, description["model"], "Connect, and run this again.", cache_dir=str(place), lazy_load=True)
-    # The hub's client keeps files once, and links to them where the disk can hold links.
-    files = [file for file in place.rglob("*") if file.is_file() and not file.is_symlink()]
-    folder.vouch([file for file in files if file.relative_to(folder.path).as_posix() not in folder.sums])
+    name, place = description["model"], folder.path / "models"
+    say(f"model {name}: {description['size_in_GB']} GB unless it is there")
+    # What the hub's client meets it takes for its own, so it works where nobody else puts files, and continues there.
+    stage = place / f".unfinished-{name.replace('/', '--')}"
+    if not (folder.listed("models/") and folder.has(downloaded_files(cls, name, place))):
+        load_model(cls, name, "Connect, and run this again.", cache_dir=str(stage), lazy_load=True)
+        files = {f"models/{path.relative_to(stage).as_posix()}": path for path in _downloaded(stage)}
+        folder.copy(files)
+        folders = {"/".join(file.split("/")[:2]) + "/" for file in files}
+        found = {file for file in folder.lost if file in files or file.startswith(tuple(folders))}
+        folder.remove(sorted(found - files.keys()))
+        folder.lost -= found
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def _downloaded(stage: Path) -> Iterator[Path]:
+    """Yield the files of a model without the hub's blobs, to which those in its snapshots are links where there are."""
+    for path in stage.rglob("*"):
+        parts = path.relative_to(stage).parts
+        if path.is_file() and "blobs" not in parts and not any(part.startswith(".") for part in parts):
+            yield path
 
 
 def _dataset(
@@ -206,11 +270,23 @@ def _dataset(
         gone = [old for old in folder.listed(f"beir/{name}/") if old not in files and re.match(r"qrels/|[^/]+$", old)]
         folder.remove([f"beir/{name}/{old}" for old in gone])
         say(f"dataset {name}: {len(files)} files, {copied} copied")
-    for vector, encoder in load_encoders(vectors).items():
-        if not isinstance(encoder, CachedEncoder):
-            continue
+    encoders = {v: encoder for v, encoder in load_encoders(vectors).items() if isinstance(encoder, CachedEncoder)}
+    roles: dict[Role, list[str]] = {"document": dataset.passages, "query": dataset.queries["text"].tolist()}
+    folder.refuse_unlisted(
+        dict.fromkeys(f"embeddings/{encoder.file_name(role)}" for encoder in encoders.values() for role in roles)
+    )
+    for vector, encoder in encoders.items():
         say(f"embeddings of {dataset.name}, {len(dataset.documents):,} documents, by {vector}")
-        place = folder.path / "embeddings"
-        made = [encoder.share(place, dataset.passages, "document")]
-        made.append(encoder.share(place, dataset.queries["text"].tolist(), "query"))
-        folder.vouch(made)
+        for role, texts in roles.items():
+            _embeddings(folder, encoder, texts, role)
+
+
+def _embeddings(folder: _Folder, encoder: CachedEncoder, texts: list[str], role: Role) -> None:
+    name = f"embeddings/{encoder.file_name(role)}"
+    path = folder.path / name
+    sweep_beside(path)
+    if name in folder.sums and not EmbeddingCache(path).missing(texts):
+        folder.vouch([path])  # one of an older version has been given checksums
+        return
+    with folder.adding(name) as stage:
+        encoder.share(stage.parent, texts, role)
