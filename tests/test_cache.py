@@ -517,12 +517,13 @@ def test_temporary_indexes_elsewhere_are_planned_and_swept_there(open_folder, sy
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_where_nothing_can_be_written_a_message_says_what_to_set(open_folder, systems, capsys):
     search = ["search", "movies", "a film", "--system", "bm25"]
+    compare = ["compare", "movies", "--systems", "bm25", "--where", ":memory:"]
     # So that all is imported, which another user than root may not do everywhere.
-    assert main([*search, "--where", ":memory:"]) == main(search) == main(["doctor"]) == 0
+    assert main([*search, "--where", ":memory:"]) == main(search) == main(["doctor"]) == main(compare) == 0
     capsys.readouterr()
     with not_writable(open_folder):
         assert main(search) == 2
-        assert main([*search, "--where", ":memory:"]) == 0
+        assert main([*search, "--where", ":memory:"]) == main(compare) == 0
         assert main(["doctor"]) == 1
     told = capsys.readouterr()
     advice = "set RAGKIT_CACHE or TMPDIR to a folder that can be written to, or name another place with --where"

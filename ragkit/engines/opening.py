@@ -15,6 +15,7 @@ from ragkit.engines.edge import EdgeIndex
 from ragkit.engines.folder import LOCK, sweep, usable
 from ragkit.engines.index import Index
 from ragkit.engines.server_options import ServerOptions
+from ragkit.errors import RagkitError
 from ragkit.files import expanded, saying
 from ragkit.paths import cache_dir
 from ragkit.vectors import VectorSpec
@@ -112,6 +113,18 @@ def temporary_index(vectors: dict[str, VectorSpec], name: str = "ragkit") -> Ind
     ):
         sweep(folder)
         return EdgeIndex(folder / f"{name}-{secrets.token_hex(4)}", vectors, temporary=True)
+
+
+def passing_index(vectors: dict[str, VectorSpec], name: str = "ragkit") -> Index:
+    """Return an empty index that nobody keeps: temporary_index's, or local mode's where no folder can be written to.
+
+    vectors, name: see open_index. For a first look: local mode is slow where there are many documents.
+    """
+    try:
+        temporary_place()
+    except RagkitError:
+        return _client_index(":memory:", vectors, name, "", None, None)
+    return temporary_index(vectors, name)
 
 
 def temporary_place() -> Path:

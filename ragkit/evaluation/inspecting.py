@@ -22,7 +22,7 @@ from ragkit.datasets.inspecting import (
     truncation,
 )
 from ragkit.encoders.variants import load_encoders, load_readers, vector_spec
-from ragkit.engines.opening import temporary_index
+from ragkit.engines.opening import passing_index
 from ragkit.errors import shorten
 from ragkit.evaluation.agreement import DEPTH, Agreement, agreement, first, success
 from ragkit.evaluation.comparison import Comparison
@@ -134,7 +134,7 @@ def _run(dataset: Dataset, vectors: str) -> pd.DataFrame:
     A document that is the query itself is left out: it is found by all, and tells nothing.
     """
     encoder = load_encoders([vectors])[vectors]
-    with temporary_index({vectors: vector_spec(vectors, encoder)}, "inspect") as index:
+    with passing_index({vectors: vector_spec(vectors, encoder)}, "inspect") as index:
         index.stream(dataset.documents["doc_id"].tolist(), ({vectors: v} for v in encoder.stream(dataset.passages)))
         retriever = Retriever(
             index, {vectors: encoder}, System(vectors), limit=2 * DEPTH, passage_of=dataset.passage_of
