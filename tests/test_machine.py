@@ -7,6 +7,7 @@ import pytest
 import ragkit
 from ragkit import machine
 from ragkit.encoders import embedded
+from ragkit.engines import disk
 from ragkit.evaluation.retriever import cross_encoder
 
 
@@ -28,6 +29,16 @@ def test_cores_are_those_that_may_be_used(bound_to, quota, expected, monkeypatch
     if quota is not None:
         (tmp_path / "cpu.max").write_text(f"{quota}\n", "ascii")
     assert machine.cores() == expected
+
+
+def test_an_index_has_a_segment_for_each_core_that_may_be_used(monkeypatch):
+    """Edge's threads are four for each of those, and not for each core of the machine."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    found = []
+    for may in (1, 3, 16):
+        monkeypatch.setattr("ragkit.engines.disk.cores", lambda may=may: may)
+        found.append(disk.segments(10_000))
+    assert found == [1, 3, 8]
 
 
 @pytest.mark.parametrize(("may", "asked", "threads"), [(3, None, 3), (4, None, None), (3, 2, 2)])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ragkit.errors import RagkitError, amount
 from ragkit.files import saying
+from ragkit.machine import cores
 from ragkit.vectors import VectorSpec
 
 # Files and folders of a segment, and for each name of vectors in it, at most; each takes a block of the disk.
@@ -21,17 +22,23 @@ _RESERVED = 36_000_000
 RESERVE = 1_000_000
 # What a document takes on disk beside its vectors, measured, at most.
 DOCUMENT_BYTES = 500
-# Edge searches its segments in parallel, one thread each, and puts all documents in one segment
-# unless told otherwise: one segment a core halves the time of a query on two cores.
-MOST_SEGMENTS = min(8, os.cpu_count() or 1)
+_MOST_SEGMENTS = 8
 _LEAST_DOCUMENTS_A_SEGMENT = 100
 # A segment of more kilobytes than this is closed by optimize(), and a new one takes what follows.
 CLOSE_SEGMENT_KB = 100
 
 
+def at_once() -> int:
+    """Return how many segments are worth having here: one for each core that Edge may use, as it counts its threads.
+
+    It puts all documents in one segment unless told otherwise: one a core halves the time of a query on two cores.
+    """
+    return min(_MOST_SEGMENTS, cores())
+
+
 def segments(documents: int) -> int:
     """Return into how many segments so many documents are put here."""
-    return max(1, min(MOST_SEGMENTS, documents // _LEAST_DOCUMENTS_A_SEGMENT))
+    return max(1, min(at_once(), documents // _LEAST_DOCUMENTS_A_SEGMENT))
 
 
 def most_segments(documents: int, size: int) -> int:

@@ -111,7 +111,7 @@ class EdgeIndex(Index):
                 for n, spec in sparse.items()
             },
             optimizers=qe.EdgeOptimizersConfig(
-                default_segment_number=disk.MOST_SEGMENTS, indexing_threshold=disk.CLOSE_SEGMENT_KB
+                default_segment_number=disk.at_once(), indexing_threshold=disk.CLOSE_SEGMENT_KB
             ),
             wal_enabled=False,
         )
