@@ -1,7 +1,7 @@
-"""Make the manifest of a collection from its files: `python docs/make_manifest.py NAME FOLDER`.
+"""Make the manifest of a dataset from its files: `python docs/make_manifest.py NAME FOLDER`.
 
 The manifest says how many documents and queries there are, and the SHA-256 of their content and of each split's
-judgments, so that whoever reads the collection later, from wherever, knows that it is the same.
+judgments, so that whoever reads the dataset later, from wherever, knows that it is the same.
 """
 
 import json
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from ragkit.datasets import readers
 from ragkit.datasets.beir import content_sha256
-from ragkit.datasets.qrels import read_qrels
+from ragkit.datasets.qrels import read_judgments
 from ragkit.files import write_text
 from ragkit.paths import data_dir
 
 
 def manifest(name: str, folder: Path) -> dict:
-    """Return the manifest of the collection in a folder with BEIR's layout."""
+    """Return the manifest of the dataset in a folder with BEIR's layout."""
     documents = readers.read_corpus(folder / "corpus.jsonl")
     queries = readers.read_queries(folder / "queries.jsonl")
     splits = {}
     for path in sorted((folder / "qrels").glob("*.tsv")):
-        qrels = read_qrels(path)
+        qrels, _ = read_judgments(path)
         sums = content_sha256(documents, queries, qrels)
         splits[path.stem] = {
             "queries": qrels["query_id"].nunique(),

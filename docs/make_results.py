@@ -37,7 +37,7 @@ CARD_DATASETS = {"scifact-full": "SciFact", "cranfield": "Cranfield", "movies": 
 IN_README = ("dense", "colbert", "dense→colbert", "tokens", "dense→tokens", "bm25", "hybrid")
 
 # Where others' BM25 differs from ours: the settings that drift() runs.
-OURS = "mean length of the collection (ragkit)"
+OURS = "mean length of the dataset (ragkit)"
 QDRANT = "mean length 256 (Qdrant's default)"
 ANSERINI = "k 0.9 and b 0.4 (Anserini's)"
 # And where others' dense may: what is embedded of a document.
@@ -312,7 +312,7 @@ near-copies of a system included. Costs: seconds to store the vectors, milliseco
 the engine alone, bytes a document of the float32 vectors and on disk, and by how much the process grew while indexing
 and searching. Times are those of one run on shared cores."""
 LEDGER_DRIFT = """A difference past 0.005 has its cause in the table: our run with the one setting that is known to
-differ at the source. BM25's mean document length is the collection's own here, while Qdrant assumes 256
+differ at the source. BM25's mean document length is the dataset's own here, while Qdrant assumes 256
 words unless told and Anserini sets k to 0.9 and b to 0.4. How much of a document the dense model read
 for Search Tuning is not known here: 128 tokens, to which the model's tokenizer.json cuts, give its figure within 0.001,
 and 256 without titles do not. All settings that were run (`drift` in make_results.py):"""

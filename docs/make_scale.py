@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parent
 BENCHES = ("embed", "search", "index", "scale", "proof", "peers")
 # Where `small` was chosen, and where it was tried.
 SMALL = ("scifact", "cranfield")
-# The collection that docs/scale.md works out, and a node of it.
+# The dataset that docs/scale.md works out, and a node of it.
 DOCUMENTS, REPLICAS = 10_000_000, 2
 NODE_GB, USABLE = 64, 0.75  # memory of a node, and the part of it that vectors may take
 NVME_GB_S = 2.0  # what a disk that is read at random in blocks of tens of kilobytes gives; an assumption

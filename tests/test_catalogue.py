@@ -137,7 +137,7 @@ def test_a_collection_of_ir_datasets_is_read_by_its_name(library):
     assert dataset.qrels.values.tolist() == [["1", "d3", 2], ["1", "gone", 1]] and dataset.queries[
         "query_id"
     ].tolist() == ["1"]
-    assert dataset.notes[0].startswith("1 judgments name a document that is not in the collection, such as 'gone'")
+    assert dataset.notes[0].startswith("1 judgments name a document that is not in the dataset, such as 'gone'")
     assert ragkit.load_dataset("irds:other/test").documents["text"].tolist() == [f"body {i}" for i in range(4)]
 
 

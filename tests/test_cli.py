@@ -144,7 +144,7 @@ def test_doctor_says_whether_the_lessons_can_run(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["compare", "moveis"], "No collection 'moveis'"),
+        (["compare", "moveis"], "No dataset 'moveis'"),
         (["compare", "movies", "--systems", "dense,sparse"], "there are no vectors 'sparse'"),
         (["compare", "movies", "--docs", "7"], "movies come whole"),
         (["search", "movies", "x", "--system", "a+b+c"], "is no system"),

@@ -15,7 +15,7 @@ import ragkit
 from ragkit import RagkitError
 from ragkit.datasets import beir, catalogue, readers
 from ragkit.datasets.catalogue import Known
-from ragkit.datasets.qrels import read_qrels
+from ragkit.datasets.qrels import read_judgments
 from ragkit.files import sha256, write_sums
 
 DOC = '{"_id": "d1", "title": "T", "text": "some text"}'
@@ -93,7 +93,7 @@ def test_trecs_four_columns_are_read_too(write_collection):
         ([DOC], [QUERY], [QREL, "q1\td1\t2"], r"test.tsv, line 2: 'q1' and 'd1' are judged twice"),
         ([DOC], [QUERY], ["a\tb\tc"], r"test.tsv, line 1: the score is 'c'"),
         ([DOC], [QUERY], ["query-id\tcorpus-id\tscore"], r"test.tsv: no judgments"),
-        ([DOC], [QUERY], ["other\td1\t1"], r"no judgment names a query .* 'other', the collection such as 'q1'"),
+        ([DOC], [QUERY], ["other\td1\t1"], r"no judgment names a query .* 'other', the dataset such as 'q1'"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_file_and_line(write_collection, corpus, queries, qrels, message):
@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_named_with_file_and_line(write_collection, corpu
 
 
 def test_an_unknown_name_a_missing_split_and_too_few_documents_are_named(write_collection):
-    with pytest.raises(RagkitError, match="No collection 'scifacts'.*movies, .*scifact"):
+    with pytest.raises(RagkitError, match="No dataset 'scifacts'.*movies, .*scifact"):
         ragkit.load_beir("scifacts")
     folder = write_collection([DOC, DOC.replace("d1", "d2")], [QUERY], [QREL, "q1\td2\t1"])
     with pytest.raises(RagkitError, match="splits in this folder: test"):
@@ -128,7 +128,7 @@ def known(write_collection, tmp_path, monkeypatch, own_cache):
     """A collection `tiny` that is known by name; returns its folder, a function that zips it, its address and md5."""
     folder = write_collection([DOC], [QUERY], ["query-id\tcorpus-id\tscore", QREL], name="source/beir/tiny")
     tables = readers.read_corpus(folder / "corpus.jsonl"), readers.read_queries(folder / "queries.jsonl")
-    sums = beir.content_sha256(*tables, read_qrels(folder / "qrels" / "test.tsv"))
+    sums = beir.content_sha256(*tables, read_judgments(folder / "qrels" / "test.tsv")[0])
     manifest = {
         "name": "tiny",
         "sha256": {part: sums[part] for part in ("documents", "queries")},
@@ -462,7 +462,7 @@ def test_the_content_hash_knows_every_column_that_counts(name, part, write_colle
     tables = {
         "corpus": readers.read_corpus(folder / "corpus.jsonl"),
         "queries": readers.read_queries(folder / "queries.jsonl"),
-        "qrels": read_qrels(folder / "qrels" / "test.tsv"),
+        "qrels": read_judgments(folder / "qrels" / "test.tsv")[0],
     }
     before = beir.content_sha256(*tables.values())
     other = 2 if part == "relevance" else "another"

@@ -39,9 +39,7 @@ def test_a_query_whose_answer_is_not_there_counts_as_0_and_the_means_are_told_bo
     # Of q3 one of two relevant documents is there: the best possible DCG is that of both.
     assert values["q3"] == pytest.approx(1 / (1 + 1 / 1.5849625))
     (note,) = [note for note in comparison.notes if "count as 0" in note]
-    assert note.startswith(
-        "1 of 4 queries count as 0 for every system (of 1 no relevant document is in the collection)"
-    )
+    assert note.startswith("1 of 4 queries count as 0 for every system (of 1 no relevant document is in the dataset)")
     assert f"without them nDCG@10 is bm25 {values.drop('q2').mean():.3f}" in note
 
 
@@ -68,13 +66,13 @@ def test_a_document_without_relevance_is_no_answer():
         (
             ["D0", "D1", "D2", "D3"],
             ["q0\td0\t1", "q1\td1\t1"],
-            r"such as 'd0', the collection such as 'D0' \(.*by case\)",
+            r"such as 'd0', the dataset such as 'D0' \(.*by case\)",
         ),
         (["a\u03080", "a\u03081", "a\u03082", "a\u03083"], ["q0\tä0\t1", "q1\tä1\t1"], "by Unicode form"),
         (["007", "008", "009", "010"], ["q0\t7\t1", "q1\t8\t1"], "by leading zeros"),
-        (["doc-7", "doc-8", "doc-9", "doc-10"], ["q0\t7\t1", "q1\t8\t1"], r"the collection's begin with 'doc-'"),
+        (["doc-7", "doc-8", "doc-9", "doc-10"], ["q0\t7\t1", "q1\t8\t1"], r"the dataset's begin with 'doc-'"),
         (["7", "8", "9", "10"], ["q0\tdoc-7\t1", "q1\tdoc-8\t1"], r"the judgments' begin with 'doc-'"),
-        (["a", "b", "c", "d"], ["q0\tx\t1"], r"such as 'x', the collection such as 'a'\. Are they"),
+        (["a", "b", "c", "d"], ["q0\tx\t1"], r"such as 'x', the dataset such as 'a'\. Are they"),
     ],
 )
 def test_judgments_of_no_document_here_are_refused_with_an_id_of_each_side(made, ids, qrels, told):
@@ -109,7 +107,7 @@ def test_a_querys_own_document_is_left_out_of_its_results_as_beir_does(made, own
     runs = {"own": pd.DataFrame({"query_id": ids, "doc_id": ids, "score": 2.0})}
     runs["own"] = pd.concat([runs["own"], runs["own"].assign(doc_id=[*ids[1:], ids[0]], score=1.0)])
     comparison = ragkit.compare(dataset, ["dense", "dense+colbert"], runs=runs, depth=3, where=":memory:")
-    assert any(note.startswith("4 of 4 queries are documents of the collection, too") for note in comparison.notes)
+    assert any(note.startswith("4 of 4 queries are documents of the dataset, too") for note in comparison.notes)
     for system in comparison.systems:
         results = system.results
         assert not (results["query_id"] == results["doc_id"]).any() and set(

@@ -77,7 +77,7 @@ def test_queries_without_a_judgment_and_empty_documents_are_counted():
 
 def test_judgments_that_do_not_fit_are_held_to_the_rules_of_files():
     made = Dataset.from_frames(DOCUMENTS, QUERIES, QRELS.assign(doc_id=["a", "c"]))
-    assert len(made.qrels) == 2 and "1 judgments name a document that is not in the collection" in made.notes[0]
+    assert len(made.qrels) == 2 and "1 judgments name a document that is not in the dataset" in made.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_judgments_that_do_not_fit_are_held_to_the_rules_of_files():
         ("queries", {"query_id": ["q", "q"]}, r"queries, row 2: the query_id 'q' is there twice"),
         ("queries", {"text": ["fish", "  "]}, r"queries: the query 'q2' is empty, but judged"),
         ("queries", {"kind": ["", None]}, r"queries, row 2: kind is missing"),
-        ("qrels", {"doc_id": ["c", "d"]}, "qrels: no judgment names a document of this collection: .* 'c', .* 'a'"),
-        ("qrels", {"query_id": ["q8", "q9"]}, "qrels: no judgment names a query of this collection"),
+        ("qrels", {"doc_id": ["c", "d"]}, "qrels: no judgment names a document of this dataset: .* 'c', .* 'a'"),
+        ("qrels", {"query_id": ["q8", "q9"]}, "qrels: no judgment names a query of this dataset"),
         ("qrels", {"relevance": [1, 0.5]}, r"qrels, row 2: the score is 0.5, expected a whole number"),
         ("qrels", {"relevance": [1, np.nan]}, r"qrels, row 2: relevance is missing"),
         ("qrels", {"relevance": [1, np.inf]}, r"qrels, row 2: the score is inf"),

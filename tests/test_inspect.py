@@ -674,7 +674,7 @@ def test_a_querys_own_document_is_left_out_when_it_was_cut(readers, own_cache):
     theirs = dataset.queries.merge(dataset.documents[["doc_id"]], how="cross")[["query_id", "doc_id"]].assign(score=1.0)
     systems = ["dense", "dense+colbert"]
     comparison = ragkit.compare(dataset, systems, depth=1, where=":memory:", runs={"theirs": theirs})
-    assert any(note.startswith("3 of 3 queries are documents of the collection, too") for note in comparison.notes)
+    assert any(note.startswith("3 of 3 queries are documents of the dataset, too") for note in comparison.notes)
     for system in comparison.systems:
         assert not (system.results["query_id"] == system.results["doc_id"]).any()
     assert len(comparison["dense"].results) == len(comparison["theirs"].results) == 6

@@ -16,7 +16,7 @@ from ragkit import RagkitError
 from ragkit.cli import main
 from ragkit.datasets import readers, trec
 from ragkit.datasets.contents import checked_id, checked_text, read_lines, read_text
-from ragkit.datasets.qrels import LARGEST_GRADE, grade, read_judgments, read_qrels
+from ragkit.datasets.qrels import LARGEST_GRADE, grade, read_judgments
 from ragkit.encoders.bm25 import Bm25Encoder
 
 TEXTS = ["The cat sat on the warm mat.", "Solar panels make electricity.", "Glaciers move slowly."]
@@ -28,7 +28,7 @@ HALF = '"\\ud83d"'  # half an emoji, as JSON spells it
 
 
 def judged(path):
-    return set(read_qrels(path).itertuples(index=False, name=None))
+    return set(read_judgments(path)[0].itertuples(index=False, name=None))
 
 
 def written(folder, name, content, encoding="utf8"):
@@ -113,7 +113,7 @@ def test_columns_that_are_not_understood_are_named_in_a_note(write_collection):
 def test_a_header_or_judgment_that_is_not_understood_is_refused_and_never_dropped(lines, message, tmp_path):
     path = written(tmp_path, "test.tsv", "\n".join(lines))
     with pytest.raises(RagkitError, match=f"test.tsv.*{message}"):
-        read_qrels(path)
+        read_judgments(path)
 
 
 def test_trecs_iterations_are_no_index(tmp_path):
@@ -131,20 +131,20 @@ def test_judgments_in_another_encoding_are_read_by_their_mark_or_refused(tmp_pat
     for marked in ("utf-16", "utf-8-sig", "utf-32"):
         assert judged(written(tmp_path, marked, lines, marked)) == {("früh", "d", 1)}
     with pytest.raises(RagkitError, match="test.tsv, line 2: byte 0xfc is not utf-8.*Save the file as UTF-8"):
-        read_qrels(written(tmp_path, "test.tsv", lines, "latin-1"))
+        read_judgments(written(tmp_path, "test.tsv", lines, "latin-1"))
     with pytest.raises(RagkitError, match="test.tsv, line 1: a NUL character.*UTF-16"):
-        read_qrels(written(tmp_path, "test.tsv", lines, "utf-16-le"))
+        read_judgments(written(tmp_path, "test.tsv", lines, "utf-16-le"))
 
 
 def test_the_largest_grade_is_one_that_measures_can_bear(tmp_path):
     top = f"q\td\t{LARGEST_GRADE}\nq\te\t-{LARGEST_GRADE}\n"
-    qrels = read_qrels(written(tmp_path, "a", top))
+    qrels, _ = read_judgments(written(tmp_path, "a", top))
     assert qrels["relevance"].tolist() == [10**6, -(10**6)]
     results = pd.DataFrame({"query_id": ["q"], "doc_id": ["d"], "score": [1.0]})
     assert ragkit.per_query(results, qrels)["nDCG@10"].item() == 1.0
     for large in (LARGEST_GRADE + 1, 5 * 10**8, 2**31 - 1, -(2**31), 10**400, "9" * 5000):
         with pytest.raises(RagkitError, match="line 2: the score is .*the largest grade is 1,000,000"):
-            read_qrels(written(tmp_path, "b", f"q\td\t1\nq\te\t{large}\n"))
+            read_judgments(written(tmp_path, "b", f"q\td\t1\nq\te\t{large}\n"))
     with pytest.raises(RagkitError, match="somewhere: the score is True"):
         grade(True, "somewhere")
 
@@ -292,7 +292,7 @@ def parquet(table, path):
 def test_parquet_judgments_are_held_to_the_same_rules(qrels, message, tmp_path):
     parquet(pd.DataFrame(qrels), tmp_path / "test.parquet")
     with pytest.raises(RagkitError, match=f"test.parquet.*{message}"):
-        read_qrels(tmp_path / "test.parquet")
+        read_judgments(tmp_path / "test.parquet")
 
 
 def test_whole_floats_and_integers_are_grades_and_ids_in_parquet(tmp_path):
@@ -378,7 +378,7 @@ def test_what_is_no_text_is_told_by_its_first_bytes(content, message, wrapped, t
         message = "a ZIP archive or office file"
     name, content = ("x.tsv.gz", gzip.compress(content)) if wrapped else ("x.tsv", content)
     path = written(tmp_path, name, content)
-    for read in (read_qrels, readers.read_corpus, ragkit.datasets.importing.read_documents):
+    for read in (read_judgments, readers.read_corpus, ragkit.datasets.importing.read_documents):
         with pytest.raises(RagkitError, match=message) as caught:
             read(path)
         assert "cp1252" not in str(caught.value) and name in str(caught.value)
@@ -410,18 +410,18 @@ def test_ids_longer_than_csvs_limit_are_read(tmp_path):
     long = "d" * 200_000
     assert judged(written(tmp_path, "a", f"qid\tdocno\trel\nq\t{long}\t1\n")) == {("q", long, 1)}
     with pytest.raises(RagkitError, match="line 2: cannot be read .field larger"):
-        read_qrels(written(tmp_path, "b", f'"qid"\t"docno"\t"rel"\nq\t"{long}"\t1\n'))
+        read_judgments(written(tmp_path, "b", f'"qid"\t"docno"\t"rel"\nq\t"{long}"\t1\n'))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 def test_pipes_devices_and_folders_are_refused_before_they_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero", "/dev/null"):
-        for read in (read_text, readers.read_corpus, read_qrels, ragkit.datasets.importing.read_documents):
+        for read in (read_text, readers.read_corpus, read_judgments, ragkit.datasets.importing.read_documents):
             with pytest.raises(RagkitError, match="a pipe or a device, not a regular file"):
                 read(path)
     with pytest.raises(RagkitError, match="is a folder; expected a file"):
-        read_qrels(tmp_path)
+        read_judgments(tmp_path)
     with pytest.raises(RagkitError, match="cannot hold NUL"):
         read_text("a\0b")
 
@@ -438,7 +438,7 @@ def test_a_file_that_unpacks_to_what_no_text_does_is_refused_before_memory_is_fu
 
 def test_a_byte_order_mark_that_is_there_twice_is_no_part_of_an_id(tmp_path):
     (tmp_path / "qrels.tsv").write_bytes(b"\xef\xbb\xbf" * 2 + b"q1\ta\t1\n")
-    assert read_qrels(tmp_path / "qrels.tsv")["query_id"].tolist() == ["q1"]
+    assert read_judgments(tmp_path / "qrels.tsv")[0]["query_id"].tolist() == ["q1"]
 
 
 @pytest.mark.parametrize("digits", ["１", "١", "1_0"])

@@ -32,7 +32,7 @@ _NOISE = 0.33
 def bench_scale(dataset: Dataset, sizes: Sequence[int] = SIZES, rounds: int = 20) -> list[dict]:
     """Return for each size and system the milliseconds a query, the seconds to index, memory and disk.
 
-    Above the collection's own size its documents are repeated under other ids, with noise added to every vector
+    Above the dataset's own size its documents are repeated under other ids, with noise added to every vector
     (seeded), so that nothing but time, memory and disk can be read from those rows. All systems share one temporary
     index of Edge, so seconds, memory and disk are of all their vectors. Raises RagkitError as open_index does.
     """

@@ -1,4 +1,4 @@
-"""BEIR collections: where they come from, fetched and unpacked whole or not at all, and whether they are intact."""
+"""BEIR datasets: where they come from, fetched and unpacked whole or not at all, and whether they are intact."""
 
 import functools
 import hashlib
@@ -18,7 +18,7 @@ import pooch
 from ragkit import network
 from ragkit.datasets import readers
 from ragkit.datasets.catalogue import Known, catalogue, lookup
-from ragkit.datasets.qrels import read_qrels
+from ragkit.datasets.qrels import read_judgments
 from ragkit.datasets.readers import read_corpus, read_queries
 from ragkit.errors import RagkitError, amount, shown
 from ragkit.files import (
@@ -52,7 +52,7 @@ _ELSEWHERE = "make room, or set RAGKIT_CACHE to a folder that can be written to"
 
 
 def locate(source: str | Path) -> tuple[Path, str, dict | None]:
-    """Return the folder of a collection, its name, and its manifest if the kit has one.
+    """Return the folder of a dataset, its name, and its manifest if the kit has one.
 
     A path to a folder is used as it is. A name is looked for in the cache, then in `RAGKIT_MIRROR`
     (a folder or URL laid out as `beir/<name>/…` or `beir/<name>.zip`), then at BEIR's own address.
@@ -64,15 +64,15 @@ def locate(source: str | Path) -> tuple[Path, str, dict | None]:
     if known is None:
         names = [name for name in catalogue() if "/" not in name]
         raise RagkitError(
-            f"No collection {str(source)!r}: it is neither a folder with corpus.jsonl, queries.jsonl and qrels/ in it, "
-            f"nor one of the collections known by name: movies, {', '.join(names)}, the forums of CQADupStack such as "
+            f"No dataset {str(source)!r}: it is neither a folder with corpus.jsonl, queries.jsonl and qrels/ in it, "
+            f"nor one of the datasets known by name: movies, {', '.join(names)}, the forums of CQADupStack such as "
             "cqadupstack/gis, and irds: before a name of ir_datasets."
         )
     return _fetch(known), known.title, known.manifest
 
 
 def in_reach(name: str) -> str | None:
-    """Return where a named collection would be read from without the network, or None."""
+    """Return where a named dataset would be read from without the network, or None."""
     mirror = mirror_folder()
     folders = [cache_dir() / "beir" / name, *([mirror / "beir" / name] if mirror else [])]
     archives = [mirror / "beir" / f"{name}.zip"] if mirror else []
@@ -88,7 +88,7 @@ def _fetch(known: Known) -> Path:
     with saying(f"{cached} cannot be read", "permit that, or set RAGKIT_CACHE to another folder"):
         empty = cached.is_dir() and not any(cached.iterdir())
     if os.path.lexists(cached) and not empty:
-        raise RagkitError(f"{cached} has no corpus.jsonl in it, so it is no collection; move it away, and try again.")
+        raise RagkitError(f"{cached} has no corpus.jsonl in it, so it is no dataset; move it away, and try again.")
     mirror, address = mirror_folder(), mirror_address()
     if mirror:
         folder, archive = mirror / "beir" / known.name, mirror / "beir" / f"{known.archive}.zip"
@@ -120,7 +120,7 @@ def _fetch(known: Known) -> Path:
 
 
 def _from_address(mirror: str, known: Known) -> Path:
-    """Return the collection from a mirror that is an address; raise Unreachable if it has neither archive nor files."""
+    """Return the dataset from a mirror that is an address; raise Unreachable if it has neither archive nor files."""
     url = f"{mirror}/beir/{known.archive}.zip"
     try:
         # Not kept, since nothing says what its bytes should be.
@@ -145,7 +145,7 @@ def _from_address(mirror: str, known: Known) -> Path:
 
 
 def _unpacked(archive: Path, known: Known, source: str | None = None) -> Path:
-    """Unpack an archive to the cache and return the collection's folder there; source: where the archive is from."""
+    """Unpack an archive to the cache and return the dataset's folder there; source: where the archive is from."""
     target = cache_dir() / "beir" / known.archive  # of CQADupStack, all forums
     with whole_folder(target, True, _ELSEWHERE) as stage, _given_by(source or str(archive), stage, archive):
         _unzip(archive, stage)
@@ -167,14 +167,14 @@ def _given_by(source: str, stage: Path, archive: Path | None = None) -> Iterator
 
 
 def _vouch(stage: Path) -> None:
-    """Write the checksums of each collection in a temporary place, by which it is checked when it is read."""
+    """Write the checksums of each dataset in a temporary place, by which it is checked when it is read."""
     for corpus in stage.rglob("corpus.jsonl"):
         names = [path.relative_to(corpus.parent).as_posix() for path in readers.files(corpus.parent)]
         write_sums(corpus.parent, {name: sha256(corpus.parent / name) for name in names})
 
 
 def _check_cached(folder: Path) -> None:
-    """Raise RagkitError unless a collection's files in the cache are those that were put there, where a list tells."""
+    """Raise RagkitError unless a dataset's files in the cache are those that were put there, where a list tells."""
     if not (folder / SUMS).is_file():  # from before there were lists, or somebody's own
         return
     files = [folder / SUMS, *readers.files(folder)]
@@ -202,7 +202,9 @@ def _verify(folder: Path, known: Known) -> None:
     judged = {split: folder / "qrels" / f"{split}.tsv" for split in known.splits}
     for split, path in judged.items():
         if path.is_file():
-            qrels = read_qrels(path)
+            qrels, _ = read_judgments(path)
+            if qrels.empty:
+                raise RagkitError(f"{path}: no judgments in it.")
             if known.manifest and (difference := _difference(known.manifest, documents, queries, qrels, split)):
                 raise RagkitError(f"{difference}.")
     if not any(map(Path.is_file, judged.values())):
@@ -308,7 +310,7 @@ def _unzip(archive: Path, stage: Path) -> None:
         ) from error
     parts = [path.parent for path in sorted(stage.rglob("corpus.jsonl"))]
     if not parts:
-        raise RagkitError(f"{archive}: no corpus.jsonl in it, so it is not a BEIR collection.")
+        raise RagkitError(f"{archive}: no corpus.jsonl in it, so it is not a BEIR dataset.")
     # Of several parts, each keeps its folder. What is in the archive's own folder goes to the top.
     top = parts[0] if len(parts) == 1 else parts[0].parent
     if top != stage:

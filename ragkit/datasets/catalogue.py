@@ -1,4 +1,4 @@
-"""The collections that are known by name: BEIR's public ones, and those that the kit has a manifest of."""
+"""The datasets that are known by name: BEIR's public ones, and those that the kit has a manifest of."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ragkit.paths import data_dir, shipped
 
 @dataclass(frozen=True)
 class Known:
-    """A collection known by name.
+    """A dataset known by name.
 
     name: as BEIR has it, a part of an archive after a slash; splits: whose qrels there are; url, md5 (hex): of BEIR's
     archive, None where BEIR has none; archive: the archive's name, without ".zip"; manifest: counts and SHA-256 of its
@@ -36,7 +36,7 @@ class Known:
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    """Return the manifests under data/beir/, by collection name.
+    """Return the manifests under data/beir/, by dataset name.
 
     Raises RagkitError as paths.shipped does, and for one that is not as docs/make_manifest.py writes it.
     """
@@ -62,9 +62,9 @@ def _read(name: str, kinds: dict[str, type]) -> dict[str, Any]:
 
 
 def catalogue() -> dict[str, Known]:
-    """Return every collection that is known by name, by its name.
+    """Return every dataset that is known by name, by its name.
 
-    CQADupStack is twelve collections in one archive, each known by its forum.
+    CQADupStack is twelve datasets in one archive, each known by its forum.
 
     Source: names, splits and checksums of the archives, https://github.com/beir-cellar/beir.
 
@@ -84,7 +84,7 @@ def catalogue() -> dict[str, Known]:
 
 
 def lookup(name: str) -> Known | None:
-    """Return a collection by its name, in any case, with a slash or a hyphen before a forum; None if it is unknown.
+    """Return a dataset by its name, in any case, with a slash or a hyphen before a forum; None if it is unknown.
 
     >>> lookup("CQADupStack-GIS").name, lookup("nothing")
     ('cqadupstack/gis', None)

@@ -13,7 +13,7 @@ import pandas as pd
 from ragkit.boundary import public, whole_number
 from ragkit.datasets import beir, fitting, irds, passages, readers
 from ragkit.datasets.fitting import Unanswerable, fit
-from ragkit.datasets.qrels import judgments_of, read_qrels
+from ragkit.datasets.qrels import judgments_of, read_judgments
 from ragkit.datasets.records import Records, of_frame, read_jsonl
 from ragkit.errors import RagkitError, shorten
 from ragkit.html_table import html_table
@@ -24,7 +24,7 @@ _MOST_BITS = 10_000  # of a whole number that Python writes out: 4,300 digits ha
 
 @dataclass(frozen=True)
 class Dataset:
-    """A test collection: what is searched, what is asked, and what is relevant.
+    """What is searched, what is asked, and what is relevant.
 
     documents: doc_id, title, text (all str); queries: query_id, text, kind (all str; kind may be "");
     qrels: query_id, doc_id, relevance (int). with_titles: whether a document is embedded as
@@ -152,7 +152,7 @@ def load_movies() -> Dataset:
         }
     )
     queries = readers.read_queries(shipped("movies_queries.jsonl"))
-    qrels = read_qrels(shipped("movies_qrels.tsv"))
+    qrels, _ = read_judgments(shipped("movies_qrels.tsv"))
     return Dataset("movies", documents, queries, qrels, with_titles=False)
 
 
@@ -163,7 +163,7 @@ def load_beir(
     split: str = "test",
     unanswerable: Unanswerable = "zero",
 ) -> Dataset:
-    """Return a BEIR collection by name ("scifact"), or any folder with BEIR's layout.
+    """Return a BEIR dataset by name ("scifact"), or any folder with BEIR's layout.
 
     docs: how many documents. None: 1,000 for scifact and all elsewhere; "all": the whole corpus; a
     number: every document judged for this split and, as distractors, those whose id has the smallest
@@ -171,8 +171,8 @@ def load_beir(
     higher than on the whole corpus.
     split: which qrels to read. Queries that it does not judge are left out; `notes` counts them, but for queries that
     another split judges. unanswerable: queries whose relevant documents are all missing count as "zero", or are
-    "leave out" of the dataset. Raises RagkitError for a collection that cannot be found or read (with file and line),
-    for judgments of another collection, and for fewer documents than are judged.
+    "leave out" of the dataset. Raises RagkitError for a dataset that cannot be found or read (with file and line),
+    for judgments of another dataset, and for fewer documents than are judged.
 
     Source: Thakur et al., BEIR (NeurIPS Datasets and Benchmarks 2021).
     """
@@ -204,9 +204,9 @@ def load_beir(
 
 @public("The dataset cannot be loaded")
 def load_irds(name: str, docs: int | Literal["all"] | None = None, unanswerable: Unanswerable = "zero") -> Dataset:
-    """Return a collection of ir_datasets by its name there, such as "cranfield" or "beir/nfcorpus/test".
+    """Return a dataset of ir_datasets by its name there, such as "cranfield" or "beir/nfcorpus/test".
 
-    docs: as load_beir takes it; the documents stream by, so that a subset of a large collection needs little memory.
+    docs: as load_beir takes it; the documents stream by, so that a subset of a large dataset needs little memory.
     unanswerable: as load_beir takes it. The name says which judgments they are. Raises RagkitError as irds.read does,
     if no query has a judgment, and for rows that Dataset.from_frames refuses.
 
@@ -231,7 +231,7 @@ def load_dataset(
     split: str = "test",
     unanswerable: Unanswerable = "zero",
 ) -> Dataset:
-    """Return `movies`, a BEIR collection by name, one of ir_datasets, or a BEIR-layout folder: what the CLI accepts.
+    """Return `movies`, a BEIR dataset by name, one of ir_datasets, or a BEIR-layout folder: what the CLI accepts.
 
     Raises RagkitError as load_beir and load_irds do, for a number of movies other than all, and for a split beside a
     name of ir_datasets, which says it already.

@@ -1,4 +1,4 @@
-"""Judgments against the collection that they belong to: what fits, what is missing, and what nobody can answer."""
+"""Judgments against the dataset that they belong to: what fits, what is missing, and what nobody can answer."""
 
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ def fit(
     documents: doc_id; queries: query_id; qrels: query_id, doc_id, relevance. source: what to call the judgments in an
     error. Judgments of queries that are not there are left out. Those of documents that are not there are kept, since
     they say that an answer exists: such a query counts as 0, or is left out where `unanswerable` says so. Raises
-    RagkitError if no id of a judgment is one of the collection, with an id of each side and how they differ.
+    RagkitError if no id of a judgment is one of the dataset, with an id of each side and how they differ.
     """
     notes = []
     asked, there = set(queries["query_id"]), set(documents["doc_id"])
@@ -48,7 +48,7 @@ def fit(
         ids = qrels.loc[missing, "doc_id"].unique()
         how = _difference(set(ids), there)
         notes.append(
-            f"{missing.sum():,} judgments name a document that is not in the collection, such as {ids[0]!r}{how}; they "
+            f"{missing.sum():,} judgments name a document that is not in the dataset, such as {ids[0]!r}{how}; they "
             "count, as answers that no system can find"
         )
         if unanswerable == "leave out":
@@ -64,7 +64,7 @@ def fit(
 
 
 def without_answer(qrels: pd.DataFrame, there: Iterable[str]) -> list[str]:
-    """Return the judged queries without a relevant document in the collection, in the judgments' order.
+    """Return the judged queries without a relevant document in the dataset, in the judgments' order.
 
     >>> qrels = pd.DataFrame({"query_id": ["a", "b", "c"], "doc_id": ["x", "y", "x"], "relevance": [1, 1, 0]})
     >>> without_answer(qrels, ["x"])
@@ -78,17 +78,17 @@ def _some(what: str, judged: set[str], there: set[str], source: str) -> None:
     if judged and there and not judged & there:
         theirs, ours = min(judged), min(there)
         raise RagkitError(
-            f"{source}: no judgment names a {what} of this collection: the judgments have ids such as {theirs!r}, the "
-            f"collection such as {ours!r}{_difference(judged, there)}. Are they of the same collection?"
+            f"{source}: no judgment names a {what} of this dataset: the judgments have ids such as {theirs!r}, the "
+            f"dataset such as {ours!r}{_difference(judged, there)}. Are they of the same dataset?"
         )
 
 
 def _difference(judged: set[str], there: set[str]) -> str:
-    """Return in words how the ids of judgments and collection differ; "" if nothing simple explains half of them."""
+    """Return in words how the ids of judgments and dataset differ; "" if nothing simple explains half of them."""
     for form, normal in _FORMS.items():
         if _explains({normal(i) for i in judged}, {normal(i) for i in there}):
             return f" (they differ by {form})"
-    for shorter, longer, whose in ((judged, there, "the collection's"), (there, judged, "the judgments'")):
+    for shorter, longer, whose in ((judged, there, "the dataset's"), (there, judged, "the judgments'")):
         if prefix := _prefix(shorter, longer):
             return f" ({whose} begin with {prefix!r})"
     return ""
@@ -108,7 +108,7 @@ def _explains(some: set[str], others: set[str]) -> bool:
 
 
 def own_documents(documents: pd.DataFrame, queries: pd.DataFrame) -> tuple[set[str], list[str]]:
-    """Return the queries that are documents of the collection themselves, and a note if there are some.
+    """Return the queries that are documents of the dataset themselves, and a note if there are some.
 
     Those are the queries that have the id and the text of a document, as in ArguAna and Quora, and, where these are
     most of those that have a document's id, the others, too. Where ids alone are shared, both are merely numbered.
@@ -121,7 +121,7 @@ def own_documents(documents: pd.DataFrame, queries: pd.DataFrame) -> tuple[set[s
     own = set(both["query_id"] if 2 * same.sum() > len(both) else both.loc[same, "query_id"])
     if not own:
         return own, []
-    note = f"{len(own):,} of {len(queries):,} queries are documents of the collection, too (the same id and text)"
+    note = f"{len(own):,} of {len(queries):,} queries are documents of the dataset, too (the same id and text)"
     return own, [f"{note}; each is left out of its own results, as BEIR does"]
 
 

@@ -1,4 +1,4 @@
-"""Rows of any kind, or a folder of texts, into a collection with BEIR's layout, or a refusal that names the row."""
+"""Rows of any kind, or a folder of texts, into a dataset with BEIR's layout, or a refusal that names the row."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def import_dataset(
     encoding: str | None = None,
     quoting: str | None = None,
 ) -> Path:
-    """Write rows (a file or a DataFrame), or a folder of .txt and .md files, as a collection with BEIR's layout.
+    """Write rows (a file or a DataFrame), or a folder of .txt and .md files, as a dataset with BEIR's layout.
 
     path, text, title, id, delimiter, encoding, quoting: see read_documents. to: the folder to make, whole or not at
     all; it must not be there yet. It holds corpus.jsonl and a queries.jsonl without queries: load_unjudged reads it,
@@ -102,7 +102,7 @@ def read_documents(
 
 @public("The dataset cannot be written")
 def write_dataset(documents: pd.DataFrame, to: str | Path) -> Path:
-    """Write doc_id, title, text as a collection without queries and judgments, whole or not at all; return its folder.
+    """Write doc_id, title, text as a dataset without queries and judgments, whole or not at all; return its folder.
 
     A column `document`, as passages.cut makes it, goes to each passage's metadata.
     Raises RagkitError if something is at `to` (an empty folder aside), or it cannot be written.

@@ -1,4 +1,4 @@
-"""Collections of ir_datasets, by `irds:` and its name; ir_datasets itself is optional."""
+"""Datasets of ir_datasets, by `irds:` and its name; ir_datasets itself is optional."""
 
 import hashlib
 import heapq

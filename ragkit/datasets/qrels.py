@@ -113,17 +113,6 @@ def grade(value: object, where: str) -> int:
     return int(text.partition(".")[0])
 
 
-def read_qrels(path: Path) -> pd.DataFrame:
-    """Return query_id, doc_id, relevance of a judgment file; see read_judgments.
-
-    Raises RagkitError as that does, and if there is no judgment.
-    """
-    qrels, _ = read_judgments(path)
-    if qrels.empty:
-        raise RagkitError(f"{path}: no judgments in it.")
-    return qrels
-
-
 def read_judgments(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return query_id, doc_id, relevance of a .tsv, .jsonl (or these as .gz) or .parquet file; and notes.
 

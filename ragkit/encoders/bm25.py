@@ -19,10 +19,10 @@ class Bm25Encoder(SparseEncoder):
     """BM25's document and query weights; the index multiplies in the IDF of its documents.
 
     Words are lower-cased, stemmed (Snowball, English) and stripped of stop words. The mean length of a
-    document is that of the collection at hand, so every collection is encoded anew; that takes seconds.
+    document is that of the dataset at hand, so every dataset is encoded anew; that takes seconds.
 
     k, b: saturation and length normalisation; mean_length: words of a mean document, None for the
-    collection's own (Qdrant assumes 256 unless told).
+    dataset's own (Qdrant assumes 256 unless told).
 
     Source: Robertson and Zaragoza, The probabilistic relevance framework: BM25 and beyond (2009).
 

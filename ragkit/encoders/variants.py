@@ -20,7 +20,7 @@ _POOLS = tuple(f"pool{factor}" for factor in range(2, 10))
 # All that may stand after a base.
 WORDS = (*_POOLS, *DATATYPES, *QUANTIZATIONS, "raw", "hnsw", "disk", "small", "modifier")
 _READ_BY = {"muvera": "colbert"}  # vectors made from another model's rows
-# What "small" stands for: docs/scale.md has the choice, and both collections that it was measured on.
+# What "small" stands for: docs/scale.md has the choice, and both datasets that it was measured on.
 _SMALL_POOL, _SMALL_DATATYPE = 4, "turbo4"
 # Edges of a document in a graph that is asked for by "hnsw"; Qdrant's own default.
 _HNSW_M = 16

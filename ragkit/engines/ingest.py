@@ -1,4 +1,4 @@
-"""A collection into an index: planned before it begins, streamed from the cache, continued where it stopped."""
+"""A dataset into an index: planned before it begins, streamed from the cache, continued where it stopped."""
 
 import hashlib
 import shutil
@@ -164,7 +164,7 @@ def _to_cache(encoder: CachedEncoder, rows: dict[str, int], absent: list[str]) -
 def build_index(
     dataset: Dataset, encoders: Encoders, where: str | Path | None = None, options: ServerOptions | None = None
 ) -> tuple[Index, dict[str, float]]:
-    """Return the index of a collection, and the bytes a search reads of a mean document, by name of vectors.
+    """Return the index of a dataset, and the bytes a search reads of a mean document, by name of vectors.
 
     encoders: one for each name of vectors, as load_encoders returns them. where, options: see open_index. Vectors go
     from the cache to the engine a batch at a time. A kept index of the same documents and models is continued where

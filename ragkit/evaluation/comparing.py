@@ -262,7 +262,7 @@ def _unanswered(dataset: Dataset, results: list[SystemResult]) -> list[str]:
         return []
     relevant = set(dataset.qrels.loc[dataset.qrels["relevance"] > 0, "query_id"])
     gone = sum(query_id in relevant for query_id in hopeless)
-    why = [f"of {gone:,} no relevant document is in the collection"] * bool(gone)
+    why = [f"of {gone:,} no relevant document is in the dataset"] * bool(gone)
     why += [f"of {len(hopeless) - gone:,} all judgments are 0"] * (len(hopeless) > gone)
     note = f"{len(hopeless):,} of {len(dataset.queries):,} queries count as 0 for every system ({', '.join(why)})"
     measure = results[0].values.columns[0]
@@ -275,7 +275,7 @@ def _unanswered(dataset: Dataset, results: list[SystemResult]) -> list[str]:
 def _external(
     name: str, frame: pd.DataFrame, dataset: Dataset, measures, own: set[str]
 ) -> tuple[SystemResult, list[str]]:
-    """Return the result of a run made elsewhere, and notes that count what does not fit the collection."""
+    """Return the result of a run made elsewhere, and notes that count what does not fit the dataset."""
     if passage_of := dataset.passage_of:  # a run of passages counts as ours do
         frame = frame.assign(doc_id=frame["doc_id"].map(lambda name: passage_of.get(name, name)))
         frame = frame.groupby(["query_id", "doc_id"], as_index=False)["score"].max()
