@@ -198,7 +198,7 @@ def load_beir(
         fixed = manifest.get("subset", {}) if manifest else {}
         if (fixed.get("documents"), fixed.get("split")) == (docs, split):
             assert set(fixed["doc_ids"]) == set(documents["doc_id"]), "the manifest's ids are not the rule's"
-        notes.append(f"a subset of {docs:,} documents: scores are higher than on the whole collection")
+        notes.append(f"a subset of {docs:,} documents: scores are higher than on the whole dataset")
     return Dataset(name, documents, queries, qrels, notes=(*notes, *_empty(documents)))
 
 
@@ -220,7 +220,7 @@ def load_irds(name: str, docs: int | Literal["all"] | None = None, unanswerable:
     if queries.empty:
         raise RagkitError(f"{source}: no query has a judgment, so there is nothing to evaluate.")
     if len(documents) < count:
-        notes.append(f"a subset of {len(documents):,} documents: scores are higher than on the whole collection")
+        notes.append(f"a subset of {len(documents):,} documents: scores are higher than on the whole dataset")
     return Dataset(f"irds-{name.replace('/', '-')}", documents, queries, qrels, notes=(*notes, *_empty(documents)))
 
 
