@@ -217,6 +217,7 @@ def test_a_segment_that_a_kill_left_beside_the_one_made_of_it_is_deleted(
     names, optimize, upsert = ["dense", "bm25"], EdgeIndex._optimize, EdgeIndex._upsert
     kept, after = tmp_path / "copies", []
     monkeypatch.setattr(EdgeIndex, "batch_bytes", 20_000)
+    monkeypatch.setattr("ragkit.engines.disk.cores", lambda: 2)  # one segment is closed, one stays open
     expected = answers(windows, names, tmp_path / "undisturbed")
 
     def copied(self, shard):
