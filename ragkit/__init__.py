@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ragkit.display.judge import judge as judge
     from ragkit.encoders.encoder import Encoder as Encoder
     from ragkit.encoders.encoder import load_encoder as load_encoder
-    from ragkit.encoders.encoder import register as register
-    from ragkit.encoders.encoder import register_models as register_models
+    from ragkit.encoders.models import register as register
+    from ragkit.encoders.models import register_models as register_models
     from ragkit.encoders.variants import load_encoders as load_encoders
     from ragkit.engines.index import Index as Index
     from ragkit.engines.index import Prefetch as Prefetch
@@ -59,7 +59,8 @@ __getattr__, _, __all__ = lazy_loader.attach(
         "datasets.judging": ["Judgments", "judging_pool", "write_queries"],
         "display.explorer": ["Explorer", "explore"],
         "display.judge": ["judge"],
-        "encoders.encoder": ["Encoder", "load_encoder", "register", "register_models"],
+        "encoders.encoder": ["Encoder", "load_encoder"],
+        "encoders.models": ["register", "register_models"],
         "encoders.variants": ["load_encoders"],
         "engines.index": ["Index", "Prefetch"],
         "engines.ingest": ["build_index"],

@@ -694,7 +694,7 @@ def test_two_that_store_the_same_at_once_double_nothing(stub, vectors, documents
 def test_what_is_stored_is_read_in_pages(stub, vectors, monkeypatch):
     with open_index(stub.url, SPECS, **OPEN) as index:
         index.add(DOC_IDS, vectors)
-    monkeypatch.setattr("ragkit.engines.server._PAGE", 7)
+    monkeypatch.setattr("ragkit.engines._limits._PAGE", 7)
     with open_index(stub.url, SPECS, **OPEN) as index:
         assert index.doc_ids == DOC_IDS
     pages = [seen.body for seen in stub.requests("POST", "/scroll")]
@@ -1016,7 +1016,7 @@ def new_page(start):
 def test_a_list_of_documents_that_is_none_comes_to_an_end(stub, vectors, monkeypatch, fault):
     with open_index(stub.url, SPECS, **OPEN) as index:
         index.add(DOC_IDS, vectors)
-    monkeypatch.setattr("ragkit.engines.server._PAGE", 40)
+    monkeypatch.setattr("ragkit.engines._limits._PAGE", 40)
     stub.fail("POST", "/scroll", *[fault] * 99)
     with pytest.raises(RagkitError, match="lists its documents twice, in no order or without an end"):
         open_index(stub.url, SPECS, **OPEN)

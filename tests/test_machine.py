@@ -45,14 +45,14 @@ def test_an_index_has_a_segment_for_each_core_that_may_be_used(monkeypatch):
 def test_a_model_has_a_thread_for_each_core_that_may_be_used(may, asked, threads, monkeypatch):
     """ONNX Runtime's own default, None, is one for each core of the machine."""
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.setattr("ragkit.encoders.encoder.cores", lambda: may)
+    monkeypatch.setattr("ragkit.encoders.models.cores", lambda: may)
     assert ragkit.Encoder(embedded.COLBERT, threads=asked)._model.model.threads == threads
 
 
 def test_so_has_a_cross_encoder(monkeypatch):
     options = {}
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.setattr("ragkit.encoders.encoder.cores", lambda: 3)
+    monkeypatch.setattr("ragkit.encoders.models.cores", lambda: 3)
     monkeypatch.setattr("ragkit.encoders._fastembed.bound_hub", lambda: None)
     monkeypatch.setattr("ragkit.evaluation.retriever.TextCrossEncoder", lambda _, **given: options.update(given))
     cross_encoder({})

@@ -20,7 +20,7 @@ import ragkit
 from ragkit.cli import main
 from ragkit.encoders import _fastembed
 from ragkit.encoders.embedding_cache import EmbeddingCache
-from ragkit.encoders.encoder import load_model
+from ragkit.encoders.models import load_model
 from ragkit.files import damaged, sha256
 from ragkit.paths import in_mirror
 from ragkit.workshop import stick, verify, wheels

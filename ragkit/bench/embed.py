@@ -8,7 +8,8 @@ from fastembed import LateInteractionTextEmbedding
 from ragkit.bench.race import race, refuse_passages
 from ragkit.boundary import public
 from ragkit.datasets.dataset import Dataset
-from ragkit.encoders.encoder import load_encoder, register_models
+from ragkit.encoders.encoder import load_encoder
+from ragkit.encoders.models import register_models
 from ragkit.machine import peak_growth
 
 _WORDS = (8, 8, 8, 24, 8, 60, 8, 10_000)  # of eight documents in a mixed dataset; most are short

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from ragkit.encoders.encoder import Encoder as Encoder
     from ragkit.encoders.encoder import Token as Token
     from ragkit.encoders.encoder import load_encoder as load_encoder
-    from ragkit.encoders.encoder import register as register
-    from ragkit.encoders.encoder import register_models as register_models
+    from ragkit.encoders.models import register as register
+    from ragkit.encoders.models import register_models as register_models
     from ragkit.encoders.muvera import MuveraEncoder as MuveraEncoder
     from ragkit.encoders.token_pooling import TokenPooledEncoder as TokenPooledEncoder
     from ragkit.encoders.token_pooling import pool_tokens as pool_tokens
@@ -21,7 +21,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "bm25": ["Bm25Encoder"],
-        "encoder": ["Encoder", "Token", "load_encoder", "register", "register_models"],
+        "encoder": ["Encoder", "Token", "load_encoder"],
+        "models": ["register", "register_models"],
         "muvera": ["MuveraEncoder"],
         "token_pooling": ["TokenPooledEncoder", "pool_tokens"],
         "variants": ["Variant", "load_encoders"],

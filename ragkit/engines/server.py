@@ -3,11 +3,9 @@
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import accumulate, takewhile
 from time import monotonic, sleep
-from typing import Any
 
 import grpc
 import numpy as np
@@ -17,6 +15,7 @@ from ragkit.engines import _grpc, versions
 from ragkit.engines._client import ClientIndex, collection_name, differences, search_params, vectors_config
 from ragkit.engines._connection import connect, point_bytes, resident_bytes, shortened, understood
 from ragkit.engines._key import heard
+from ragkit.engines._limits import Limits
 from ragkit.engines._retries import TooLarge
 from ragkit.engines.index import WHOLE
 from ragkit.engines.inventory import MadeOf, nodes, note, reusable, token
@@ -25,8 +24,6 @@ from ragkit.errors import RagkitError, shown
 from ragkit.progress import progress
 from ragkit.vectors import Sparse, Vector, VectorSpec
 
-# Documents whose ids are read, or deleted, in one request.
-_PAGE = 10_000
 # Small copies and graphs are made of segments above so many kilobytes, as on Edge, once all is stored.
 _INDEX_KB = 100
 _POLL_S = 0.5
@@ -72,9 +69,7 @@ class ServerIndex(ClientIndex):
         self._memory = resident_bytes(self._addresses)
         self.engine = self._server = f"Qdrant server {self.version}"
         self.batch_bytes = options.request_bytes
-        self._strict = models.StrictModeConfigOutput()
         self._beyond: list[int] = []
-        self._most: dict[str, int] = {}  # of what one request takes, as was learned
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
         kept = collection_name(name, vectors, content)
         if made_of is not None and not options.recreate:
@@ -82,6 +77,7 @@ class ServerIndex(ClientIndex):
             kept, self._others = found_name or kept, found_name is not None
         name = kept
         self.place = f"The collection {name} at {self.url}"
+        self._limits = Limits(self.place, None)
         self._answering = f"What answers at {self.url}"
         try:
             versions.require(self.version, vectors)
@@ -145,18 +141,15 @@ class ServerIndex(ClientIndex):
 
     def _obey(self, strict: models.StrictModeConfigOutput | None, made: bool) -> None:
         """Note what the collection's strict mode limits. Raises RagkitError if it forbids what the kit needs."""
-        if strict is None or not strict.enabled:
-            return
-        self._strict = strict
-        if strict.search_allow_exact is False:
+        self._limits = Limits(self.place, strict)
+        if not self._limits.exact:
             if not made:
                 self.client.delete_collection(self.collection)
             raise RagkitError(
                 f"{self.place} allows no exact search (search_allow_exact is false in its strict mode), and the kit "
                 "compares by exact search: set it to true for this collection, or choose another server."
             )
-        limits = [n for n in (strict.upsert_max_batchsize, strict.write_rate_limit) if n]
-        self.batch_documents = min(limits, default=None)
+        self.batch_documents = self._limits.batch
 
     def _lay_out(self, params: models.CollectionParams) -> None:
         """Note how the collection is spread. Who may not ask how many nodes there are hears of shards alone."""
@@ -185,7 +178,8 @@ class ServerIndex(ClientIndex):
 
     def _load(self) -> None:
         """Read which documents are stored without a gap; points beyond one are what an interruption left."""
-        offset, last, most, page = None, -1, _PAGE, self._page()
+        page = most = self._limits.page
+        offset, last = None, -1
         while True:
             records, offset = self.client.scroll(
                 self.collection, limit=page, offset=offset, with_payload=["doc_id"], with_vectors=False
@@ -294,17 +288,13 @@ class ServerIndex(ClientIndex):
         count = sum(1 for _ in takewhile(lambda size: size <= self.batch_bytes, sizes))
         return max(1, min(count, self.batch_documents or count))
 
-    def _page(self) -> int:
-        """Return of how many documents ids are read, or deleted, in one request."""
-        return min(_PAGE, self._strict.max_query_limit or _PAGE)
-
     def _finish(self):
         with understood(self._answering):
             self._settle()
 
     def _settle(self) -> None:
         stale: list[models.ExtendedPointId] = [point for point in self._beyond if point >= len(self.doc_ids)]
-        page = min(self._page(), self.batch_documents or _PAGE)
+        page = min(self._limits.page, self.batch_documents or self._limits.page)
         for start in range(0, len(stale), page):
             self.client.delete(self.collection, models.PointIdsList(points=stale[start : start + page]), wait=True)
         self._beyond = []
@@ -328,7 +318,7 @@ class ServerIndex(ClientIndex):
     def _wait_for_index(self) -> None:
         """Have the server make small copies and graphs of all that is stored, and wait until it has."""
         limit, calm = self.options.index_timeout, 0
-        request_timeout = min(limit, self._strict.max_timeout or limit)
+        request_timeout = self._limits.timeout(limit)
         end = monotonic() + limit
         info = self.client.get_collection(self.collection)
         if info.config.optimizer_config.indexing_threshold != _INDEX_KB:
@@ -356,16 +346,8 @@ class ServerIndex(ClientIndex):
         with understood(self._answering):
             if not self._indexed:
                 self._wait_for_index()
-            self._allow(request["limit"], *(stage.limit for stage in request.get("prefetch") or ()))
+            self._limits.allow(request["limit"], *(stage.limit for stage in request.get("prefetch") or ()))
             return super()._points(**request)
-
-    def _allow(self, *limits: int) -> None:
-        most = self._strict.max_query_limit
-        if most and max(limits) > most:
-            raise RagkitError(
-                f"{self.place} gives a query at most {most:,} documents (max_query_limit in its strict mode), and "
-                f"{max(limits):,} are asked for: raise it, or ask for fewer (--depth, --limit)."
-            )
 
     def _query_in_two(self, vector, using, limit, prefetch):
         # Within one request every shard would choose `depth` candidates of its own.
@@ -379,18 +361,20 @@ class ServerIndex(ClientIndex):
             )
             for stage in prefetch
         ]
-        self._allow(*(stage.depth for stage in prefetch))
-        at_once = self._strict.search_max_batchsize or len(stages)
+        self._limits.allow(*(stage.depth for stage in prefetch))
         with understood(self._answering):
             if not self._indexed:
                 self._wait_for_index()
-            answers = self._in_parts(
-                "stages", stages, at_once, lambda part: self.client.query_batch_points(self.collection, part)
+            answers = self._limits.in_parts(
+                "stages",
+                stages,
+                self._limits.searches,
+                lambda part: self.client.query_batch_points(self.collection, part),
             )
         found = dict(hit for answer in answers for hit in self._ours(answer))
         if not found:
             return []
-        size = self._strict.condition_max_size or len(found)
+        size = self._limits.ids or len(found)
         query = self._plain(vector)
 
         def rerank(ids: list[int]) -> list[tuple[int, float]]:
@@ -404,36 +388,12 @@ class ServerIndex(ClientIndex):
             )
 
         rows = 1 if isinstance(vector, Sparse) or vector.ndim == 1 else len(vector)
-        hits = self._in_parts("candidates", sorted(found), size * self._most_conditions(rows), rerank)
+        hits = self._limits.in_parts("candidates", sorted(found), size * self._limits.conditions(rows), rerank)
         return sorted(hits, key=lambda hit: (-hit[1], hit[0]))[:limit]
-
-    def _most_conditions(self, rows: int) -> int:
-        """Return how many conditions a query of so many rows may have: in a read rate, each counts as a row does."""
-        rate, most = self._strict.read_rate_limit, self._strict.filter_max_conditions
-        limits = [max(1, rate - rows)] if rate else []
-        return min([*limits, most] if most else limits, default=_PAGE)
-
-    def _in_parts(self, what: str, items: Sequence, most: int, ask: Callable[[Any], list]) -> list:
-        """Return what is answered for items, `most` in a request, and half as many from then on if that is too large.
-
-        what: the items' name, by which it is remembered.
-        """
-        answers: list = []
-        start = 0
-        while start < len(items):
-            part = items[start : start + min(most, self._most.get(what, most))]
-            try:
-                answers += ask(part)
-                start += len(part)
-            except TooLarge:
-                if len(part) == 1:
-                    raise
-                self._most[what] = len(part) // 2
-        return answers
 
     def _stored(self, points, names):
         with understood(self._answering):
-            page = self._page()
+            page = self._limits.page
             for start in range(0, len(points), page):
                 yield from super()._stored(points[start : start + page], names)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from fastembed.rerank.cross_encoder import TextCrossEncoder
 
 from ragkit.boundary import public, whole_number
-from ragkit.encoders.encoder import load_model
+from ragkit.encoders.models import load_model
 from ragkit.encoders.variants import AnyEncoder
 from ragkit.engines.index import Fusion, Index, Prefetch
 from ragkit.errors import RagkitError

@@ -21,7 +21,8 @@ from ragkit.datasets import beir
 from ragkit.datasets.catalogue import catalogue
 from ragkit.datasets.dataset import load_beir, load_movies
 from ragkit.encoders.embedded import COLBERT, DENSE, FOLDERS, model_folder
-from ragkit.encoders.encoder import Encoder, find_model
+from ragkit.encoders.encoder import Encoder
+from ragkit.encoders.models import find_model
 from ragkit.errors import RagkitError, amount, shown
 from ragkit.files import beside, expanded, saying
 from ragkit.paths import cache_dir, data_dir, mirror_address, mirror_folder, packaged

@@ -14,7 +14,7 @@ from ragkit.datasets.dataset import load_dataset
 from ragkit.datasets.irds import PREFIX
 from ragkit.encoders.cached_encoder import CachedEncoder, Role
 from ragkit.encoders.embedding_cache import EmbeddingCache
-from ragkit.encoders.encoder import downloaded_files, find_model, load_model
+from ragkit.encoders.models import downloaded_files, find_model, load_model
 from ragkit.encoders.variants import load_encoders
 from ragkit.errors import RagkitError, amount, given
 from ragkit.files import SUMS, expanded, fault, inside, read_sums, sha256, sweep_beside, whole, write_sums
