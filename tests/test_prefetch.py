@@ -763,6 +763,39 @@ def test_of_a_model_only_what_was_downloaded_is_vouched_for(fill, hub):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["wheels/", "beir/", "embeddings/"])
+def test_what_was_damaged_is_told_until_it_is_made_anew(part, fill, write_docs, own_cache):
+    made = {"wheels/": {"platforms": ("this",)}, "embeddings/": {"vectors": ("dense",)}, "beir/": {}}[part]
+    rest = {"platforms": (), "vectors": ()}
+    docs = {} if part == "wheels/" else {"datasets": [str(write_docs("docs", "a red fish"))]}
+    fill(**rest | docs | made)
+    before = contents(fill.stick)
+    name = min(name for name in before if name.startswith(part))
+    flip_a_byte(fill.stick / name)
+    for _ in range(2):  # it is not asked for, and stays missing
+        fill.said.clear()
+        fill(**rest)
+        assert problems(fill.stick) == [f"{name}: missing"]
+        assert [line for line in fill.said if line.startswith(f"{name}: missing, because it was damaged: name its ")]
+    fill.said.clear()
+    fill(**rest | docs | made)
+    assert problems(fill.stick) == [] and not [line for line in fill.said if "it was damaged" in line]
+    assert contents(fill.stick).keys() == before.keys()
+    if part != "embeddings/":  # SQLite's own bytes may differ
+        assert contents(fill.stick) == before
+
+
+def test_a_lost_file_that_a_dataset_has_no_more_is_forgotten(fill, write_docs, own_cache):
+    docs = write_docs("docs", "a red fish", ("test", "dev"))
+    options = {"datasets": [str(docs)], "platforms": (), "vectors": ()}
+    fill(**options)
+    flip_a_byte(fill.stick / "beir" / "docs" / "qrels" / "dev.tsv")
+    write_docs("docs", "a red fish")
+    fill(**options)
+    assert problems(fill.stick) == [] and not [line for line in fill.said if "it was damaged" in line]
+
+
+@pytest.mark.slow
 def test_what_a_model_lost_is_told_until_it_is_downloaded_again(fill, hub):
     hub, asked = hub
     fill(models=[MODEL], platforms=())

@@ -23,6 +23,7 @@ from ragkit.workshop import wheels
 from ragkit.workshop.verify import PARTS, unlisted
 
 _YOURS = "nobody vouches for it: name its dataset or model, and it is listed, or delete it"
+_YOURS_AGAIN = f"name its dataset, model or platform, and it is made anew, or delete its line in {SUMS}"
 
 
 @public("The folder cannot be filled")
@@ -73,7 +74,7 @@ def fill_stick(
     except OSError as error:
         raise RagkitError(f"{to} cannot be filled ({error}). Is it full, or write-protected?") from error
     for name in sorted(folder.lost):
-        say(f"{name}: missing, because it was damaged: name its model, and that is downloaded again")
+        say(f"{name}: missing, because it was damaged: {_YOURS_AGAIN}")
     for line in unlisted(to):
         yours = line.startswith(("beir/", "models/"))
         say(f"{line}, and {_YOURS if yours else 'it will be refused: delete it'}")
@@ -106,7 +107,7 @@ def _names(datasets: Iterable[str]) -> dict[str, str]:
 
 
 class _Folder:
-    """The folder, and what its checksum file vouches for; `lost`: what models lack, damaged or missing.
+    """The folder, and what its checksum file vouches for; `lost`: what of that was damaged, or is missing.
 
     Raises RagkitError, before anything is touched, for a link or a line of the checksum file that leads out of it.
     """
@@ -116,18 +117,20 @@ class _Folder:
         _check_links(path)
         self.path, found = path, read_sums(path)
         ours = {name: digest for name, digest in found.items() if name.partition("/")[0] in PARTS and "/" in name}
-        damaged = {name for name, digest in ours.items() if fault(path, name, digest)}
-        for name in damaged:  # whoever made it makes it anew
+        # That something is lacking is known by its line alone, which stays until whoever made it makes it anew.
+        self.sums, self._gone = found, set[str]()
+        self.lost = {name for name, digest in ours.items() if fault(path, name, digest)}
+        for name in self.lost:
             if not (path / name).is_dir():
                 (path / name).unlink(missing_ok=True)
-        # That a model lacks something is known by its line alone, which stays until all of it is there.
-        self.lost = {name for name in damaged if name.startswith("models/")}
-        self._gone = damaged - self.lost
-        self.sums = {name: digest for name, digest in found.items() if name not in self._gone}
 
     def vouch(self, files: Iterable[Path]) -> None:
         """Write the checksums of new files."""
-        self.sums |= {file.relative_to(self.path).as_posix(): sha256(file) for file in files}
+        self._list({file.relative_to(self.path).as_posix(): sha256(file) for file in files})
+
+    def _list(self, digests: Mapping[str, str]) -> None:
+        self.sums |= digests
+        self.lost -= digests.keys()
         self._write()
 
     def _read(self) -> None:
@@ -139,8 +142,9 @@ class _Folder:
         write_sums(self.path, self.sums)
 
     def listed(self, part: str) -> dict[str, str]:
-        """Return SHA-256 (hex) by path of the files whose paths begin so, less that beginning."""
-        return {name.removeprefix(part): digest for name, digest in self.sums.items() if name.startswith(part)}
+        """Return SHA-256 (hex) by path of the files whose paths begin so, less that beginning; none that is lost."""
+        there = (item for item in self.sums.items() if item[0] not in self.lost)
+        return {name.removeprefix(part): digest for name, digest in there if name.startswith(part)}
 
     def remove(self, names: Sequence[str]) -> None:
         """Delete files that the checksum file vouches for, and their lines."""
@@ -148,6 +152,7 @@ class _Folder:
             (self.path / name).unlink(missing_ok=True)
             del self.sums[name]
         self._gone |= {*names}
+        self.lost -= {*names}
         if names:
             self._write()
 
@@ -166,8 +171,7 @@ class _Folder:
         with ExitStack() as stages:
             for name in changed:
                 shutil.copyfile(files[name], stages.enter_context(whole(inside(self.path, name))))
-        self.sums |= digests
-        self._write()
+        self._list(digests)
         return len(changed)
 
     def refuse_unlisted(self, names: Iterable[str]) -> None:
@@ -187,12 +191,15 @@ class _Folder:
         """
         self.refuse_unlisted([name])
         with whole(inside(self.path, name)) as stage:
-            if name in self.sums:
+            if self.vouches(name):
                 shutil.copyfile(self.path / name, stage)
             yield stage
             # Before it is there: what is listed and lacks is made anew, and what is there and not listed is refused.
-            self.sums[name] = sha256(stage)
-            self._write()
+            self._list({name: sha256(stage)})
+
+    def vouches(self, name: str) -> bool:
+        """Return whether a file is there and listed."""
+        return name in self.sums and name not in self.lost
 
     def has(self, files: Sequence[Path]) -> bool:
         """Return whether all files of a model are vouched for, and it lacks none that was."""
@@ -240,9 +247,7 @@ def _model(folder: _Folder, model: str, say: Callable[[str], None]) -> None:
         files = {f"models/{path.relative_to(stage).as_posix()}": path for path in _downloaded(stage)}
         folder.copy(files)
         folders = {"/".join(file.split("/")[:2]) + "/" for file in files}
-        found = {file for file in folder.lost if file in files or file.startswith(tuple(folders))}
-        folder.remove(sorted(found - files.keys()))
-        folder.lost -= found
+        folder.remove(sorted(file for file in folder.lost if file.startswith(tuple(folders))))
     shutil.rmtree(stage, ignore_errors=True)
 
 
@@ -267,8 +272,10 @@ def _dataset(
         found, _, _ = beir.locate(source)
         files = {path.relative_to(found).as_posix(): path for path in readers.files(found)}
         copied = folder.copy({f"beir/{name}/{path}": file for path, file in files.items()})
-        gone = [old for old in folder.listed(f"beir/{name}/") if old not in files and re.match(r"qrels/|[^/]+$", old)]
-        folder.remove([f"beir/{name}/{old}" for old in gone])
+        top = f"beir/{name}/"
+        listed = [old.removeprefix(top) for old in folder.sums if old.startswith(top)]
+        gone = [old for old in listed if old not in files and re.match(r"qrels/|[^/]+$", old)]
+        folder.remove([top + old for old in gone])
         say(f"dataset {name}: {len(files)} files, {copied} copied")
     encoders = {v: encoder for v, encoder in load_encoders(vectors).items() if isinstance(encoder, CachedEncoder)}
     roles: dict[Role, list[str]] = {"document": dataset.passages, "query": dataset.queries["text"].tolist()}
@@ -285,7 +292,7 @@ def _embeddings(folder: _Folder, encoder: CachedEncoder, texts: list[str], role:
     name = f"embeddings/{encoder.file_name(role)}"
     path = folder.path / name
     sweep_beside(path)
-    if name in folder.sums and not EmbeddingCache(path).missing(texts):
+    if folder.vouches(name) and not EmbeddingCache(path).missing(texts):
         folder.vouch([path])  # one of an older version has been given checksums
         return
     with folder.adding(name) as stage:
