@@ -90,9 +90,9 @@ class StubServer(Serving):
     """Use as a context manager; `url` is its address, `seen` the requests so far, `fail` scripts its faults.
 
     limit: bytes of a request at most, as Qdrant's max_request_size_mb. api_key: what requests must carry; read_key:
-    what those that only read may. nodes: of the cluster, which makes as many shards if nobody asks for a number.
-    strict: the strict mode of every collection. proxy: bytes that a proxy before the server takes at most. prefix: of
-    every path, as a proxy may have one. tls: its certificate.
+    what those that only read may. nodes: of the cluster, which makes `shards_per_node` on each if nobody asks for a
+    number. strict: the strict mode of every collection. proxy: bytes that a proxy before the server takes at most.
+    prefix: of every path, as a proxy may have one. tls: its certificate.
     """
 
     def __init__(
@@ -106,8 +106,10 @@ class StubServer(Serving):
         proxy: int | None = None,
         prefix: str = "",
         tls: ssl.SSLContext | None = None,
+        shards_per_node: int = 1,
     ):
         self.limit, self.api_key, self.version, self.nodes = limit, api_key, version, nodes
+        self.shards_per_node = shards_per_node
         self.read_key, self.strict, self.proxy, self.prefix = read_key, strict or {}, proxy, prefix
         self.engine = QdrantClient(":memory:")
         self.collections: dict[str, models.CreateCollection] = {}
@@ -140,7 +142,7 @@ class StubServer(Serving):
         return [name, *(f"{name}, shard {i}" for i in range(1, self.shard_number(name)))]
 
     def shard_number(self, name: str) -> int:
-        return self.collections[name].shard_number or self.nodes
+        return self.collections[name].shard_number or self.nodes * self.shards_per_node
 
     def requests(self, method: str, ending: str) -> list[Seen]:
         """Return the requests so far with this method and end of path."""

@@ -124,10 +124,12 @@ def test_as_deployed_a_rerank_has_the_depth_of_every_shard(movies, movies_cache)
 @pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 3])
 def test_as_deployed_is_told_alike_on_the_console_in_html_and_in_json(movies_cache, tmp_path, capsys, shards):
-    """And on one shard, where it is the same, nothing more is stored."""
+    """And on one shard, which is known where there is a collection, it is the same, and nothing more is stored."""
     path, page = tmp_path / "c.json", tmp_path / "c.html"
     with StubServer(nodes=shards) as stub:
         arguments = ["--where", stub.url, "--as-deployed", "--json", str(path), "--html", str(page)]
+        if shards == 1:
+            assert main(["compare", "movies", "--systems", "bm25", *arguments[:2]]) == 0
         assert main(["compare", "movies", "--systems", "bm25", *arguments]) == 0
         ((_, made),) = stub.collections.items()
     config = json.loads(path.read_text("utf8"))["config"]
@@ -149,6 +151,14 @@ def test_as_deployed_knows_a_collection_of_several_shards_on_one_node(movies, mo
         monkeypatch.delenv("QDRANT_SHARDS")
         names = [one.system for one in ragkit.compare(movies, ["bm25"], where=stub.url, as_deployed=True).systems]
         assert names == ["bm25", "bm25 per shard"] and len(stub.collections) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_node", [1, 3])
+def test_as_deployed_takes_a_new_server_of_one_node_at_its_own_number_of_shards(movies, movies_cache, per_node):
+    with StubServer(shards_per_node=per_node) as stub:
+        names = [one.system for one in ragkit.compare(movies, ["bm25"], where=stub.url, as_deployed=True).systems]
+        assert names == ["bm25", "bm25 per shard"][: min(per_node, 2)]
 
 
 def test_as_deployed_is_refused_where_there_is_no_server(movies, movies_cache):

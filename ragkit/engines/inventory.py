@@ -142,9 +142,10 @@ def reusable(
 
 
 def most_shards(url: str, prefix: str, options: ServerOptions) -> int | None:
-    """Return how many shards at most a collection has, that is there or would be made; None if that is not told.
+    """Return how many shards at most a collection has, that is there or would be made; None if that is not known.
 
-    prefix: how the names of those that are there begin.
+    prefix: how the names of those that are there begin. A server's own number for a new one (`shard_number_per_node`)
+    is told by nothing but those.
     """
     found = connect(url, options.timeout)
     with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
@@ -153,7 +154,7 @@ def most_shards(url: str, prefix: str, options: ServerOptions) -> int | None:
             infos, silent = _infos(client, prefix)
         except Refused:
             return None
-    if asked is None or silent:
+    if asked is None or silent or not (infos or options.shards):
         return None
     return max([asked, *(info.config.params.shard_number or 1 for info in infos.values())])
 

@@ -162,7 +162,7 @@ def _measure(
 
 
 def _may_have_shards(dataset: Dataset, where: str | Path | None) -> bool:
-    """Return whether a server's collection may have several; where it has one, nothing more is stored for that.
+    """Return whether a server's collection may have several; where it is known to have one, no more is stored for that.
 
     Raises RagkitError where there is no server.
     """
