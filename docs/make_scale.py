@@ -413,7 +413,7 @@ def picture() -> None:
     for (what, (sizes, ms)), marker in zip(curves().items(), "osD^vP", strict=True):
         ax.plot(sizes, ms, marker=marker, label=f"{what}: documents^{exponent(sizes, ms):.2f}")
     ax.set(xscale="log", yscale="log", xlabel="documents", ylabel="milliseconds a query (median)")
-    ax.set_title("Qdrant Edge, 2 cores: what grows with the collection, and what hardly does", loc="left", fontsize=11)
+    ax.set_title("Qdrant Edge, 2 cores: what grows with the documents, and what hardly does", loc="left", fontsize=11)
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from ragkit import RagkitError, load_encoders
 from ragkit.encoders import token_pooling
+from ragkit.encoders._threads import one_thread
 from ragkit.encoders.token_pooling import TokenPooledEncoder, pool_tokens
 
 
@@ -121,12 +122,12 @@ def test_what_is_pooled_otherwise_is_kept_apart(movies, colbert, own_cache):
     assert len(a) > len(b)
 
 
+def threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
 def test_small_products_take_one_thread_and_leave_the_others_as_they_were(rng, monkeypatch):
     """Threads of a BLAS would wait for one another ten times as long as a document's rows take."""
-
-    def threads():
-        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
-
     seen = []
     muvera = load_encoders(["muvera"])["muvera"]
     for module, name in ((token_pooling, "linkage"), (muvera._muvera, "_sorted")):
@@ -138,3 +139,14 @@ def test_small_products_take_one_thread_and_leave_the_others_as_they_were(rng, m
             make()
             assert threads() == {2}
     assert seen == [{1}] * 3
+
+
+def test_the_last_of_two_that_pool_at_once_gives_the_threads_back():
+    with threadpool_limits(2, "blas"):
+        first, second = one_thread(), one_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == {2}
