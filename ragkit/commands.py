@@ -86,6 +86,9 @@ def search(options: argparse.Namespace) -> int:
     if options.json:
         result = {"dataset": dataset.name, "query": options.query, "system": system.name, "results": rows}
         _write_json(options, result)
+    if not rows and options.json != "-":
+        print("No document has a word of the query.")
+        return 0
     shown = pd.DataFrame(rows, columns=["doc_id", "title", "text", "score"])
     print(tables.hits(list(zip(shown["doc_id"], shown["score"], strict=True)), shown))
     return 0
@@ -266,8 +269,9 @@ def collections(options: argparse.Namespace) -> int:
     kept = {one.name: one for one in found.kept}
     if options.delete is not None:
         one = kept.get(options.delete)
-        told = f"Delete {options.delete} at {shown(where)}, {one.documents:,} documents? [y/N] " if one else ""
-        if one and not _agreed(told):
+        what = f"{one.documents:,} documents" if one else "which does not answer, and is ragkit's by its name alone"
+        told = f"Delete {options.delete} at {shown(where)}, {what}? [y/N] "
+        if (one or options.delete in found.silent) and not _agreed(told):
             print("Nothing was deleted.")
             return 0
         delete(where, options.delete)  # says why not, where it is none of ragkit's

@@ -77,7 +77,7 @@ def test_what_a_key_may_do_and_what_is_there_is_told(monkeypatch, own_cache):
         monkeypatch.setenv("QDRANT_API_KEY", "read")
         engine = line("engine")
     assert engine.status == "note"
-    assert "3 nodes; the key may only read; 1 collections of ragkit's" in engine.detail
+    assert "3 nodes; the key may only read; 1 collection of ragkit's" in engine.detail
     assert "nothing can be stored; strict mode limits ragkit-films, theirs" in engine.detail
 
 

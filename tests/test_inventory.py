@@ -130,13 +130,78 @@ def test_a_collection_that_does_not_answer_is_told_and_not_stored_again(stub, mo
     assert survey(stub.url).kept == () and survey(stub.url).silent == (name,)
     assert main(["collections"]) == 0
     assert f"{name} does not answer" in capsys.readouterr().out
-    assert main(["collections", "--delete", name]) == 2
-    assert f"The collection '{name}' at {stub.url} does not answer" in capsys.readouterr().err
     with pytest.raises(RagkitError, match=rf"{name} .*may be one of the same documents, and does not answer.*500"):
         built(movies, "bm25")
     assert [*stub.collections] == [name]
     stub.heal()
     assert built(movies, "bm25") == (name, True)
+
+
+@pytest.mark.slow
+def test_one_that_does_not_answer_holds_up_none_that_fits(stub, movies, own_cache, naps):
+    name, _ = built(movies, "bm25")
+    silent, _ = built(movies, "bm25-modifier")
+    stub.fail("GET", f"/collections/{silent}", *[SILENT] * 100)
+    stub.seen.clear()
+    assert built(movies, "bm25") == (name, True)
+    assert len(stub.requests("GET", f"/collections/{silent}")) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_one_that_does_not_answer_is_deleted_by_a_name_of_ragkits_alone(
+    stub, movies, own_cache, naps, capsys, monkeypatch, answer
+):
+    """Its node may be gone for good, and nothing else says whose it is."""
+    name, _ = built(movies, "bm25")
+    theirs(stub)
+    for one in (name, "theirs"):
+        stub.fail("GET", f"/collections/{one}", *[SILENT] * 100)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{answer}\n" * 2))
+    assert main(["collections", "--delete", name]) == 0
+    assert "which does not answer, and is ragkit's by its name alone? [y/N]" in capsys.readouterr().out
+    assert ([*stub.collections] == ["theirs"]) == (answer == "y")
+    if answer == "y":
+        assert main(["collections", "--delete", "theirs"]) == 2
+        assert f"The collection 'theirs' at {stub.url} does not answer" in capsys.readouterr().err
+        assert [*stub.collections] == ["theirs"]
+
+
+@pytest.mark.slow
+def test_another_number_of_shards_is_another_collection(stub, movies, own_cache, monkeypatch):
+    one, _ = built(movies, "bm25")
+    monkeypatch.setenv("QDRANT_SHARDS", "6")
+    six, reopened = built(movies, "bm25")
+    assert one != six and not reopened and stub.shard_number(six) == 6
+    assert built(movies, "bm25") == (six, True)
+    monkeypatch.delenv("QDRANT_SHARDS")
+    assert built(movies, "bm25")[1] and len(stub.collections) == 2
+
+
+def never(*_, **__):
+    raise AssertionError("it was encoded")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["bm25", "hybrid", "dense+colbert"])
+def test_a_comparison_that_a_strict_mode_refuses_is_refused_before_anything_is_encoded(
+    system, movies, own_cache, monkeypatch
+):
+    monkeypatch.setattr("ragkit.encoders.cached_encoder.CachedEncoder.encode_documents", never)
+    monkeypatch.setattr("ragkit.encoders.cached_encoder.CachedEncoder.encode_queries", never)
+    with StubServer(strict={"max_query_limit": 19}) as stub:
+        with pytest.raises(RagkitError, match="gives a query at most 19 documents .*and 20 are asked for: raise it"):
+            ragkit.compare(movies, [system], where=stub.url)
+        assert not stub.collections
+
+
+@pytest.mark.slow
+def test_a_comparison_that_a_key_may_not_store_is_refused_before_anything_is_encoded(movies, own_cache, monkeypatch):
+    monkeypatch.setattr("ragkit.encoders.cached_encoder.CachedEncoder.encode_documents", never)
+    monkeypatch.setattr("ragkit.encoders.cached_encoder.CachedEncoder.encode_queries", never)
+    monkeypatch.setenv("QDRANT_API_KEY", "read")
+    with StubServer(api_key="all", read_key="read") as stub, pytest.raises(RagkitError, match="403"):
+        ragkit.compare(movies, ["dense"], where=stub.url)
 
 
 @pytest.mark.slow

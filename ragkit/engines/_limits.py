@@ -70,7 +70,7 @@ class Limits:
         if most and max(limits) > most:
             raise RagkitError(
                 f"{self._place} gives a query at most {most:,} documents (max_query_limit in its strict mode), and "
-                f"{max(limits):,} are asked for: raise it, or ask for fewer (--depth, --limit)."
+                f"{max(limits):,} are asked for: raise it, or ask for fewer (--depth of a rerank, --limit of a search)."
             )
 
     def in_parts(self, what: str, items: Sequence, most: int, ask: Callable[[Any], list]) -> list:

@@ -312,6 +312,9 @@ class Index(ABC):
     def bytes_on_disk(self) -> int | None:
         """Return what the index takes on disk in bytes, or None where the engine does not tell."""
 
+    def allow(self, limit: int) -> None:  # noqa: B027  nothing but a server has limits
+        """Raise RagkitError if no query may ask for so many documents; a new collection is deleted then."""
+
     def memory_growth(self) -> float | None:
         """Return by how many bytes the engine's own processes grew since the index was opened, NaN if they do not tell.
 

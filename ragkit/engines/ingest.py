@@ -175,16 +175,7 @@ def build_index(
     planned = plan(dataset, encoders, where)
     planned.check()
     passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
-    specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
-    content = _hash([doc_ids, passages, *(encoders[name].fingerprint for name in sorted(encoders))])
-    made_of = None
-    if planned.remote:
-        from ragkit.engines.inventory import MadeOf
-
-        models = {name: encoder.fingerprint for name, encoder in encoders.items()}
-        documents = _hash([doc_ids, passages])
-        made_of = MadeOf(dataset.name, documents, len(doc_ids), models, planned.index_bytes)
-    index = open_index(where, specs, f"ragkit-{dataset.name}", content, options, made_of)
+    index = _opened(dataset, encoders, where, options, planned)
     try:
         done = len(index.doc_ids)
         if index.doc_ids != doc_ids[:done]:
@@ -197,7 +188,35 @@ def build_index(
     except BaseException:
         index.close()
         raise
-    return index, {name: _bytes(encoder, specs[name], passages) for name, encoder in asked.items()}
+    return index, {name: _bytes(encoder, vector_spec(name, encoder), passages) for name, encoder in asked.items()}
+
+
+def check_place(dataset: Dataset, encoders: Encoders, where: str | Path | None, limit: int) -> None:
+    """Raise RagkitError for what build_index would raise it for before it encodes, or for too large a limit of queries.
+
+    limit: how many documents a query asks for at most. On a server an empty collection is made where there is none.
+    """
+    planned = plan(dataset, encoders, where)
+    planned.check()
+    if planned.remote:
+        with _opened(dataset, encoders, where, None, planned) as index:
+            index.allow(min(limit, len(dataset.documents)))
+
+
+def _opened(
+    dataset: Dataset, encoders: Encoders, where: str | Path | None, options: ServerOptions | None, planned: Plan
+) -> Index:
+    passages, doc_ids = dataset.passages, dataset.documents["doc_id"].tolist()
+    specs = {name: vector_spec(name, encoder) for name, encoder in encoders.items()}
+    content = _hash([doc_ids, passages, *(encoders[name].fingerprint for name in sorted(encoders))])
+    made_of = None
+    if planned.remote:
+        from ragkit.engines.inventory import MadeOf
+
+        models = {name: encoder.fingerprint for name, encoder in encoders.items()}
+        documents = _hash([doc_ids, passages])
+        made_of = MadeOf(dataset.name, documents, len(doc_ids), models, planned.index_bytes)
+    return open_index(where, specs, f"ragkit-{dataset.name}", content, options, made_of)
 
 
 def _hash(stands_for: list) -> str:

@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 
 from ragkit.boundary import public
 from ragkit.engines._client import differences
-from ragkit.engines._connection import connect, understood
+from ragkit.engines._connection import Connection, connect, understood
 from ragkit.engines._retries import Refused
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError, given, shown
@@ -20,7 +20,9 @@ from ragkit.vectors import VectorSpec
 
 # The key of the note in a collection's metadata.
 _KEY = "ragkit"
-# How often a survey asks what fails.
+# How the names begin that ragkit chooses.
+_PREFIX = "ragkit-"
+# How often what fails is asked before it is called silent.
 _TRIES = 2
 
 
@@ -77,7 +79,7 @@ def survey(url: str, timeout: int = 5) -> Found:
     found = connect(url, timeout)
     found.retries.tries = _TRIES
     with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
-        infos, silent = _infos(client)
+        infos, silent = _infos(found)
         kept = tuple(_kept(name, info) for name, info in infos.items() if _is_ours(name, info))
         return Found(
             found.version,
@@ -92,15 +94,18 @@ def survey(url: str, timeout: int = 5) -> Found:
 
 @public("The collection cannot be deleted")
 def delete(url: str, name: str) -> None:
-    """Delete a collection that ragkit made. Raises RagkitError if there is none of that name, or it is another's."""
+    """Delete a collection that ragkit made, one that does not answer by its name alone, which begins as ragkit's do.
+
+    Raises RagkitError if there is none of that name, or it is another's.
+    """
     found = connect(url, ServerOptions().timeout)
     with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
-        infos, silent = _infos(client)
-        if name in silent:
+        infos, silent = _infos(found)
+        if name in silent and not name.startswith(_PREFIX):
             raise RagkitError(f"The collection {given(name)} at {shown(url)} does not answer: {silent[name]}")
-        if name not in infos:
+        if name not in infos | silent:
             raise RagkitError(f"There is no collection {given(name)} at {shown(url)}.")
-        if not _is_ours(name, infos[name]):
+        if name in infos and not _is_ours(name, infos[name]):
             raise RagkitError(f"ragkit did not make the collection {given(name)} at {shown(url)}: delete it otherwise.")
         client.delete_collection(name)
 
@@ -112,15 +117,9 @@ def reusable(
 
     Raises RagkitError if there is none, and one that may be it does not answer.
     """
-    found = connect(url, options.timeout)
-    fitting = []
-    with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
-        try:
-            infos, silent = _infos(client, prefix)
-        except Refused as error:
-            if error.status == 403:  # the key may not list them
-                return None
-            raise
+
+    def fitting(infos: Mapping[str, models.CollectionInfo]) -> str | None:
+        fit = []
         for name, info in infos.items():
             told = _noted(info.config)
             models_there = told.get("vectors", {})
@@ -130,14 +129,29 @@ def reusable(
                 and all(models_there.get(n) == fingerprint for n, fingerprint in made_of.vectors.items())
                 and not differences(info.config, vectors, options, others=True)
             ):
-                fitting.append((len(models_there), name))
-    if fitting:
-        return min(fitting)[1]
-    for name, why in silent.items():  # to store all a second time would be worse
-        raise RagkitError(
-            f"{name} at {shown(url)} may be one of the same documents, and does not answer: {why} Start the node that "
-            "is gone, or delete that collection."
-        )
+                fit.append((len(models_there), name))
+        return min(fit)[1] if fit else None
+
+    found = connect(url, options.timeout)
+    with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
+        try:
+            infos, silent = _infos(found, prefix)
+        except Refused as error:
+            if error.status == 403:  # the key may not list them
+                return None
+            raise
+        if name := fitting(infos):
+            return name
+        for name in silent:  # it may be coming back: none but this one fits
+            try:
+                infos = {name: client.get_collection(name)}
+            except RagkitError as why:  # to store all a second time would be worse
+                raise RagkitError(
+                    f"{name} at {shown(url)} may be one of the same documents, and does not answer: {why} Start the "
+                    f"node that is gone, or delete it: ragkit collections --where … --delete {name}"
+                ) from None
+            if name := fitting(infos):
+                return name
     return None
 
 
@@ -151,7 +165,7 @@ def most_shards(url: str, prefix: str, options: ServerOptions) -> int | None:
     with closing(found.client) as client, understood(f"What answers at {shown(url)}"):
         asked = options.shards or nodes(client)
         try:
-            infos, silent = _infos(client, prefix)
+            infos, silent = _infos(found, prefix)
         except Refused:
             return None
     if asked is None or silent or not (infos or options.shards):
@@ -180,16 +194,19 @@ def nodes(client: QdrantClient) -> int | None:
     return len(status.peers) if isinstance(status, models.ClusterStatusOneOf1) else 1
 
 
-def _infos(client: QdrantClient, prefix: str = "") -> tuple[dict[str, models.CollectionInfo], dict[str, RagkitError]]:
-    """Return what is told of each collection, and why of those that do not answer."""
+def _infos(found: Connection, prefix: str = "") -> tuple[dict[str, models.CollectionInfo], dict[str, RagkitError]]:
+    """Return what is told of each collection, and why of those that do not answer when asked _TRIES times."""
     infos, silent = {}, {}
-    for name in sorted(one.name for one in client.get_collections().collections):
+    names = sorted(one.name for one in found.client.get_collections().collections)
+    tries, found.retries.tries = found.retries.tries, _TRIES
+    for name in names:
         if name.startswith(prefix):
             try:
-                infos[name] = client.get_collection(name)
+                infos[name] = found.client.get_collection(name)
             except RagkitError as error:
                 if not (isinstance(error, Refused) and error.status in (403, 404)):  # not for this key, gone meanwhile
                     silent[name] = error
+    found.retries.tries = tries
     return infos, silent
 
 
@@ -199,7 +216,7 @@ def _noted(config: models.CollectionConfig) -> dict[str, Any]:
 
 
 def _is_ours(name: str, info: models.CollectionInfo) -> bool:
-    return bool(_noted(info.config)) or name.startswith("ragkit-")  # as older versions named them
+    return bool(_noted(info.config)) or name.startswith(_PREFIX)  # as older versions named them
 
 
 def _kept(name: str, info: models.CollectionInfo) -> Kept:

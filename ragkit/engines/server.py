@@ -71,6 +71,9 @@ class ServerIndex(ClientIndex):
         self.batch_bytes = options.request_bytes
         self._beyond: list[int] = []
         self._indexed = all(spec.sparse or spec.storage.exact for spec in vectors.values())
+        asked = [options.shards, options.replicas, options.write_consistency]
+        if made_of is not None and any(asked):  # beside one that is spread otherwise
+            content = f"{content} {asked}"
         kept = collection_name(name, vectors, content)
         if made_of is not None and not options.recreate:
             found_name = reusable(url, name, made_of, vectors, options)
@@ -125,8 +128,8 @@ class ServerIndex(ClientIndex):
         different = differences(config, self.vectors, self.options, self._others)
         if different and exists:
             raise RagkitError(
-                f"{self.place} is another one: {_listed(different)}. Ask for what it is, "
-                "choose another name, or delete it with ServerOptions(recreate=True)."
+                f"{self.place} is another one: {_listed(different)}. Ask for what it is (QDRANT_SHARDS, "
+                "QDRANT_REPLICAS), choose another name, or delete it with ServerOptions(recreate=True)."
             )
         if different:
             raise RagkitError(
@@ -134,22 +137,34 @@ class ServerIndex(ClientIndex):
                 f"{_listed(different)}. A newer server may know these settings (ragkit is made for 1.20)."
             )
         self._token = token(config)
-        self._obey(config.strict_mode_config, made)
+        self._made = not made
+        self._obey(config.strict_mode_config)
         self._lay_out(config.params)
         if exists:
             self._load()
 
-    def _obey(self, strict: models.StrictModeConfigOutput | None, made: bool) -> None:
+    def _obey(self, strict: models.StrictModeConfigOutput | None) -> None:
         """Note what the collection's strict mode limits. Raises RagkitError if it forbids what the kit needs."""
         self._limits = Limits(self.place, strict)
         if not self._limits.exact:
-            if not made:
-                self.client.delete_collection(self.collection)
+            self._unmake()
             raise RagkitError(
                 f"{self.place} allows no exact search (search_allow_exact is false in its strict mode), and the kit "
                 "compares by exact search: set it to true for this collection, or choose another server."
             )
         self.batch_documents = self._limits.batch
+
+    def _unmake(self) -> None:
+        """Delete the collection if it was made at this opening, for it can be of no use."""
+        if self._made:
+            self.client.delete_collection(self.collection)
+
+    def allow(self, limit):
+        try:
+            self._limits.allow(limit)
+        except RagkitError:
+            self._unmake()
+            raise
 
     def _lay_out(self, params: models.CollectionParams) -> None:
         """Note how the collection is spread. Who may not ask how many nodes there are hears of shards alone."""

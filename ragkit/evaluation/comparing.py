@@ -18,7 +18,7 @@ from ragkit.datasets import fitting, trec
 from ragkit.datasets.dataset import Dataset
 from ragkit.encoders.variants import Variant, load_encoders
 from ragkit.engines.index import WHOLE, Index
-from ragkit.engines.ingest import build_index, plan
+from ragkit.engines.ingest import build_index, check_place
 from ragkit.engines.opening import chosen_place
 from ragkit.engines.server_options import ServerOptions
 from ragkit.errors import RagkitError, given
@@ -124,7 +124,7 @@ def _measure(
 ) -> tuple[list[SystemResult], dict, list[str]]:
     """Return the results of systems that share an index, of their twins too if it has shards; what answered, and notes
     on what was sent again."""
-    plan(dataset, encoders, where).check()
+    check_place(dataset, encoders, where, _most_asked(systems, depth))
     for encoder in encoders.values():  # so that a model's own time and memory are not counted as the engine's
         encoder.prepare(dataset.passages)
         encoder.encode_queries(dataset.queries["text"].tolist())
@@ -159,6 +159,12 @@ def _measure(
             result = replace(result, builds=result.means.to_frame().T)
         results.append(result)
     return results, engine, [note for run in runs if (note := sent_again_note(run.system, len(run.ms), run.sent_again))]
+
+
+def _most_asked(systems: list[System], depth: int) -> int:
+    """Return how many documents a query asks for at most: a fusion for all that its sides find."""
+    fused = [2 * system.of_each_side(depth) for system in systems if system.first in HYBRIDS]
+    return max(*fused, *(depth if system.rerank else LIMIT for system in systems), 0)
 
 
 def _may_have_shards(dataset: Dataset, where: str | Path | None) -> bool:

@@ -13,7 +13,7 @@ from ragkit.boundary import public, whole_number
 from ragkit.encoders.models import load_model
 from ragkit.encoders.variants import AnyEncoder
 from ragkit.engines.index import Fusion, Index, Prefetch
-from ragkit.errors import RagkitError
+from ragkit.errors import RagkitError, given
 from ragkit.evaluation.systems import HYBRIDS, RESCORERS, Run, System
 from ragkit.progress import progress
 from ragkit.vectors import Hits, Vector
@@ -50,6 +50,9 @@ class Retriever:
         rescore: Rescore | None = None,
         passage_of: Mapping[str, str] | None = None,
     ):
+        for name, argument, kind in (("encoders", encoders, Mapping), ("system", system, System)):
+            if not isinstance(argument, kind):  # an index may be anything that searches
+                raise RagkitError(f"{name} is {given(argument)}; expected a {kind.__name__}.")
         for name, value in (("depth", depth), ("limit", limit), ("per_side", system.per_side)):
             whole_number(name, value)
         missing = [name for name in system.vectors if name not in encoders]

@@ -230,7 +230,7 @@ def _server(address: str) -> Finding:
     whose = "the key" if os.environ.get("QDRANT_API_KEY", "").strip() else "who has no key"
     detail = (
         f"Qdrant server {found.version} at {shown(found.url)} (QDRANT_URL){nodes}; {whose} may "
-        f"{_RIGHTS[found.rights]}; {len(found.kept)} collections of ragkit's"
+        f"{_RIGHTS[found.rights]}; {len(found.kept)} collection{'s' * (len(found.kept) != 1)} of ragkit's"
     )
     notes = [str(warning.message) for warning in told if issubclass(warning.category, UserWarning)]
     if found.rights == "read":
