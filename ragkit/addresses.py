@@ -61,6 +61,8 @@ def _checked(text: str, what: str) -> str:
         raise RagkitError(
             f"{what} begins with {plain(scheme)}://; expected a folder, or an address that begins with http:// or https://."
         )
+    if "," in rest.partition("/")[0].rpartition("@")[2]:
+        raise RagkitError(f"{what} is {told!r}: of several, separated by commas, each begins with http:// or https://.")
     if re.search(r"\s", rest) or not rest.isprintable():
         raise RagkitError(f"{what} is {told!r}, with a space or a control character in it; {_EXPECTED}.")
     try:

@@ -117,7 +117,7 @@ def compare(options: argparse.Namespace) -> int:
     from ragkit.display.report import render
     from ragkit.display.verdicts import inspection_in_short
     from ragkit.engines.opening import chosen_place
-    from ragkit.evaluation.comparing import compare
+    from ragkit.evaluation.comparing import check_distinct, compare
     from ragkit.evaluation.inspecting import corrected
     from ragkit.evaluation.systems import System
 
@@ -127,8 +127,9 @@ def compare(options: argparse.Namespace) -> int:
     runs = _named_runs(options.run, options.order, options.split)
     beside = _named_files(options.beside, "--beside", "lateon=SciFact.json")
     published = [note_beside(name, read_mteb_result(path, options.split)) for name, path in beside.items()]
+    names = check_distinct([System.parse(text).name for text in systems], runs)
     if options.export:
-        trec.check_names([*(System.parse(text).name for text in systems), *runs])
+        trec.check_names(names)
     unanswerable: Unanswerable = "zero" if options.unanswerable == "zero" else "leave out"
     dataset = load_dataset(options.dataset, options.docs, options.split, unanswerable)
     if options.export:

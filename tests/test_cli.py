@@ -359,9 +359,13 @@ def test_a_reader_who_has_seen_enough_is_no_error(pets):
         ("a\\b", "cannot be exported"),
         ("/tmp/x", "cannot be exported"),
         ("a b", "cannot be exported"),
+        ("Con", "cannot be exported"),
+        ("nul.txt", "cannot be exported"),
+        ("console", None),
         ("a\u00a0b", "cannot be exported"),
         ("x" * 300, "cannot be exported"),
         ("dense+colbert", "'dense→colbert' and 'dense+colbert' would both be exported"),
+        ("dense", "The run 'dense' has the name of a system beside it; give it another"),
         ("Dense", "'dense' and 'Dense' would both be exported"),
     ],
 )

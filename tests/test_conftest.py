@@ -56,7 +56,7 @@ def run_pytest(tmp_path):
     return run
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-n", "2", "--dist", "loadfile")], ids=["one process", "two workers"])
 def test_without_a_source_its_tests_are_skipped_loudly(options, run_pytest):
     done = run_pytest(*options)
@@ -67,7 +67,7 @@ def test_without_a_source_its_tests_are_skipped_loudly(options, run_pytest):
     assert re.search(r"^=+ 1 passed, 1 skipped in ", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_with_a_broken_source_its_tests_fail(run_pytest, tmp_path):
     folder = tmp_path / "mirror" / "beir" / "scifact"
     folder.mkdir(parents=True)

@@ -518,7 +518,7 @@ def test_a_dataset_that_has_changed_is_copied_again(fill, write_docs, own_cache)
     write_docs("docs", "a blue bird")
     fill(**options)
     (line,) = [line for line in fill.said if line.startswith("dataset")][1:]
-    assert line == "dataset docs: 3 files, 1 copied"
+    assert line == f"dataset docs: 3 files, 1 copied over what was there, from {options['datasets'][0]}"
     assert ragkit.load_beir(fill.stick / "beir" / "docs").documents["text"].tolist() == ["a blue bird"]
     assert not (fill.stick / "beir" / "docs" / "qrels" / "dev.tsv").exists()  # it is no longer part of it
     assert problems(fill.stick) == []
@@ -934,7 +934,7 @@ def test_make_setup_refuses_a_wheel_that_nobody_listed(fill, set_up):
     assert "wheels/fig-1.0-py3-none-any.whl: not in SHA256SUMS" in done.stderr
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_make_setup_refuses_a_wheel_that_the_lock_does_not_know_whoever_listed_it(fill, set_up):
     path = fill.stick / "wheels" / "plum-1.0-py3-none-any.whl"
     was = sha256(path)
@@ -948,7 +948,7 @@ def test_make_setup_refuses_a_wheel_that_the_lock_does_not_know_whoever_listed_i
     assert installed(set_up.venv) == []
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_make_setup_takes_no_lock_without_checksums(fill, set_up):
     lock = set_up.venv.parent / "requirements.txt"
     lock.write_text("apple==1.0\npear==1.0\nplum==1.0\n", "utf8")

@@ -24,6 +24,7 @@ _RANK = re.compile("[+-]?[0-9]{1,18}")
 
 # What a file's name may not hold on Linux, macOS or Windows, and white space, which would end the run's tag.
 _ODD = re.compile(r'[\s/\\<>:"|?*\x00-\x1f]')
+_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _LONGEST = 200  # bytes of a name that every file system takes, with room for a temporary file's
 
 
@@ -258,10 +259,11 @@ def check_names(systems: Iterable[str]) -> dict[str, str]:
     taken: dict[str, str] = {}
     for system in systems:
         name = system.replace("→", "+").replace(" @", "@").replace(" per shard", "-per-shard")
-        if not name or _ODD.search(name) or len(name.encode("utf8", "replace")) > _LONGEST:
+        if not name or _ODD.search(name) or _WINDOWS.match(name) or len(name.encode("utf8", "replace")) > _LONGEST:
             raise RagkitError(
                 f"The run {system!r} cannot be exported: its name becomes a file's, so it has at most {_LONGEST} bytes "
-                'and no white space, nor any of / \\ < > : " | ? *. Give it another, such as bm25-anserini.'
+                "and no white space, nor any of / \\ < > : \" | ? *, and is none of Windows's own, such as con or nul. "
+                "Give it another, such as bm25-anserini."
             )
         other = taken.setdefault(unicodedata.normalize("NFC", name).casefold(), system)
         if other != system:

@@ -196,7 +196,8 @@ def headline(comparison: Comparison) -> str:
     """Return the lines above a table: what was compared, with what, and how."""
     c = comparison.config
     v = c["versions"]
-    names = ", ".join(f"{name} = {m['model']} ({m['dim']}-d)" for name, m in c["models"].items())
+    kinds = {name: f"{m['dim']}-d" if m["dim"] else "sparse" for name, m in c["models"].items()}
+    names = ", ".join(f"{name} = {m['model']} ({kinds[name]})" for name, m in c["models"].items())
     passages = f"; {c['passages']}" if "passages" in c else ""
     lines = [
         f"{comparison.dataset}: {comparison.documents:,} documents, {comparison.queries:,} queries",

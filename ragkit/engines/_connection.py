@@ -20,7 +20,7 @@ from ragkit import network
 from ragkit.addresses import checked, separate
 from ragkit.engines._grpc import port_beside
 from ragkit.engines._key import api_key, heard
-from ragkit.engines._retries import Retries
+from ragkit.engines._retries import Refused, Retries
 from ragkit.errors import RagkitError, plain, shown
 from ragkit.vectors import Sparse, Vector
 
@@ -115,6 +115,11 @@ def _greet(address: str, others: list[str], key: str, timeout: int, alone: bool)
                 raise ValueError(found)
     except RagkitError as error:
         client.close()
+        if isinstance(error, Refused) and error.status == 404:
+            raise RagkitError(
+                f"What answers at {shown(address)} is no Qdrant server, or has it at another path; /dashboard is no "
+                f"part of its address. {error}"
+            ) from None
         if retries.reached:
             raise
         return str(error)

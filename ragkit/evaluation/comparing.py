@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -74,9 +74,7 @@ def compare(
     whole_number("depth", depth)
     parsed_measures(measures)
     parsed = [system if isinstance(system, System) else System.parse(system) for system in systems]
-    names = [system.name for system in parsed] + list(runs or {})
-    if not names or len(set(names)) < len(names):
-        raise RagkitError(f"Expected at least one system, each once; got {', '.join(names) or 'none'}.")
+    names = check_distinct([system.name for system in parsed], runs or {})
     for name, frame in (runs or {}).items():
         check_results(frame, f"The run {given(name)}")
     changes = as_deployed and _may_have_shards(dataset, where)
@@ -117,6 +115,20 @@ def compare(
     notes += _unanswered(dataset, results)
     documents = len(set(dataset.document_ids))
     return Comparison(dataset.name, documents, len(dataset.queries), config, results, tuple(notes))
+
+
+def check_distinct(systems: Sequence[str], runs: Iterable[str]) -> list[str]:
+    """Return the names of all rows. Raises RagkitError if there is none, or if two have one name.
+
+    >>> check_distinct(["dense"], ["theirs"])
+    ['dense', 'theirs']
+    """
+    names = [*systems, *runs]
+    if taken := [name for name in runs if name in systems]:
+        raise RagkitError(f"The run {given(taken[0])} has the name of a system beside it; give it another.")
+    if not names or len(set(names)) < len(names):
+        raise RagkitError(f"Expected at least one system, each once; got {', '.join(names) or 'none'}.")
+    return names
 
 
 def _measure(

@@ -16,7 +16,7 @@ from ragkit.encoders.cached_encoder import CachedEncoder, Role
 from ragkit.encoders.embedding_cache import EmbeddingCache
 from ragkit.encoders.models import downloaded_files, find_model, load_model
 from ragkit.encoders.variants import load_encoders
-from ragkit.errors import RagkitError, amount, given
+from ragkit.errors import RagkitError, amount, given, shown
 from ragkit.files import SUMS, expanded, fault, inside, read_sums, sha256, sweep_beside, whole, write_sums
 from ragkit.paths import home, mirror_folder
 from ragkit.workshop import wheels
@@ -271,12 +271,13 @@ def _dataset(
     if name:
         found, _, _ = beir.locate(source)
         files = {path.relative_to(found).as_posix(): path for path in readers.files(found)}
+        over = f" over what was there, from {shown(str(found))}" if folder.listed(f"beir/{name}/") else ""
         copied = folder.copy({f"beir/{name}/{path}": file for path, file in files.items()})
         top = f"beir/{name}/"
         listed = [old.removeprefix(top) for old in folder.sums if old.startswith(top)]
         gone = [old for old in listed if old not in files and re.match(r"qrels/|[^/]+$", old)]
         folder.remove([top + old for old in gone])
-        say(f"dataset {name}: {len(files)} files, {copied} copied")
+        say(f"dataset {name}: {len(files)} files, {copied} copied{over if copied else ''}")
     encoders = {v: encoder for v, encoder in load_encoders(vectors).items() if isinstance(encoder, CachedEncoder)}
     roles: dict[Role, list[str]] = {"document": dataset.passages, "query": dataset.queries["text"].tolist()}
     folder.refuse_unlisted(
