@@ -130,6 +130,23 @@ def test_rows_are_exact_where_they_are_kept_and_bounds_elsewhere(own_cache):
     assert encoder.asked == ["a", "bb"]
 
 
+def test_rows_of_what_is_kept_are_found_at_the_first_asking_and_no_model_counts_tokens(own_cache, monkeypatch):
+    encoder = Lengths()
+    encoder.prepare(["a", "bb"])
+
+    def fail(*_):
+        raise AssertionError("all is kept")
+
+    for name in ("_absent", "token_counts"):  # what looks in a mirror, and what loads a model
+        monkeypatch.setattr(encoder, name, fail)
+    assert encoder.rows(["bb", "a"]) == ([3, 2], [])
+
+
+def test_an_encoder_without_a_cache_counts_nothing_as_kept_that_another_of_its_model_keeps(own_cache):
+    Lengths().prepare(["a"])
+    assert Lengths(cache=False).rows(["a"]) == ([101], ["a"])
+
+
 @pytest.mark.parametrize("ask", ["encode_documents", "prepare", "rows"])
 def test_what_a_mirror_holds_is_not_encoded(own_cache, tmp_path, monkeypatch, ask):
     mirror = tmp_path / "mirror"

@@ -259,6 +259,9 @@ def test_tables_that_are_none_or_lack_a_column_are_told_with_what_was_expected()
     for table in (None, "a path", [1], RESULTS.drop(columns="score"), pd.concat([RESULTS, RESULTS], axis=1)):
         with pytest.raises(ragkit.RagkitError, match="^The run"):
             ragkit.per_query(table, JUDGED)
+    for table in (JUDGED.drop(columns="relevance"), pd.concat([JUDGED, JUDGED], axis=1)):
+        with pytest.raises(ragkit.RagkitError, match="^The judgments has "):
+            ragkit.per_query(RESULTS, table)
     with pytest.raises(ragkit.RagkitError, match="are two, and differ"):
         ragkit.per_query(RESULTS, pd.concat([JUDGED, JUDGED.assign(relevance=0)]))
 

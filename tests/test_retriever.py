@@ -1,5 +1,6 @@
 """A query to a ranking, over a few documents with vectors made by hand: each ranking against its definition."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -123,7 +124,8 @@ def test_a_hybrid_is_the_fusion_of_as_many_of_each_side(index, encoders, method)
         sides = (Prefetch(dense, "dense", per_side), Prefetch(bm25, "bm25", per_side))
         expected = index.fuse(Fusion(sides, method), 5)
         hits = Retriever(index, encoders, System(name, per_side=per_side), depth=7, limit=5).search("words")
-        assert hits == expected
+        assert [doc_id for doc_id, _ in hits] == [doc_id for doc_id, _ in expected]
+        assert [score for _, score in hits] == pytest.approx([score for _, score in expected])
 
 
 def test_a_hybrids_rerank_takes_half_of_the_depth_of_each_side(index, encoders, documents):
@@ -189,6 +191,12 @@ def test_passages_of_one_document_in_front_are_no_reason_to_stop():
     asked.clear()
     assert len(Retriever(Ordered(), encoders, System("dense"), limit=4, passage_of=document).search("x")) == 4
     assert asked == [12]  # there are no more documents
+
+
+def test_of_no_passages_documents_are_found(index, encoders):
+    plain = Retriever(index, encoders, System("dense")).search("x")
+    found = Retriever(index, encoders, System("dense"), passage_of={}).search("x")
+    assert [doc_id for doc_id, _ in found] == [doc_id for doc_id, _ in plain]
 
 
 def test_an_engine_is_told_whether_a_rerank_is_each_shards_own(encoders):
@@ -257,17 +265,180 @@ def test_a_run_keeps_each_querys_ranking_and_time_apart(index, encoders, documen
     assert list(run.ms.index) == ["q", "r"] and (run.ms > 0).all() and run.system == "colbert"
 
 
+def test_vectors_that_are_there_already_are_searched_as_those_of_a_text(index, encoders, documents):
+    first, score = cosines(documents, "another"), maxsims(documents, "another")
+    vectors = {"dense": drawn("another", False), "colbert": drawn("another", True)}
+    hits = Retriever(index, encoders, System("dense", "colbert"), 4, 3).answer(vectors)
+    assert ranked(hits, score) == by_score(score, by_score(first)[:4])[:3]
+    assert encoders["dense"].asked == encoders["colbert"].asked == []
+    told = []
+
+    def rescore(*call):
+        told.append(call[:2])
+        return call[2]
+
+    of_documents = Retriever(index, encoders, System("dense", "oracle"), 4, 3, rescore, PASSAGE_OF)
+    assert {doc_id for doc_id, _ in of_documents.answer(vectors)} <= set(PASSAGE_OF.values())
+    assert set(told) == {("", "")}  # there is neither an id nor a text
+
+
+def test_a_text_that_is_searched_is_reranked_by_that_text_under_no_id(index, encoders):
+    told = []
+
+    def rescore(query_id, text, hits):
+        told.append((query_id, text))
+        return hits
+
+    Retriever(index, encoders, System("dense", "cross-encoder"), rescore=rescore).search("words")
+    assert told == [("", "words")]
+
+
+class Clock:
+    """Time that passes only when somebody works."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.events = 100.0, []
+        monkeypatch.setattr("ragkit.evaluation.retriever.time", SimpleNamespace(perf_counter=self.read))
+
+    def read(self):
+        self.events.append("clock")
+        return self.now
+
+    def work(self, what, seconds):
+        self.events.append(what)
+        self.now += seconds
+
+
+class Timed:
+    """An index that takes as many seconds as a query has letters, and is asked again for some of them."""
+
+    again_for = {"four": {"429": 2, "503": 1}, "three": {"429": 1}}
+
+    def __init__(self, clock):
+        self.clock, self.lost_s, self.again = clock, 50.0, Counter({"429": 7})  # of searches before this run
+
+    def search(self, query, using, limit):
+        lost = 10 * len(self.again_for.get(query, ()))
+        self.clock.work(query, len(query) + lost)
+        self.lost_s += lost
+        self.again.update(self.again_for.get(query, {}))
+        return [("d1", 0.5), ("d0", 0.25)][:limit]
+
+
+class Itself:
+    """A query's vector is its text."""
+
+    source = None
+
+    def encode_queries(self, texts):
+        return list(texts)
+
+
+def queries_of(*texts):
+    return pd.DataFrame({"query_id": [f"q{i}" for i, _ in enumerate(texts)], "text": texts})
+
+
+def test_a_querys_time_is_the_engines_for_its_last_sending_once_five_queries_have_warmed_it_up(monkeypatch):
+    clock = Clock(monkeypatch)
+    queries = queries_of("one", "three", "four", "a", "fourteen", "seventeen")
+    run = Retriever(Timed(clock), {"dense": Itself()}, System("dense")).run(queries)
+    assert clock.events[:5] == queries["text"].tolist()[:5]
+    assert clock.events[5:] == [event for text in queries["text"] for event in ("clock", text, "clock")]
+    pd.testing.assert_series_equal(
+        run.ms, pd.Series([3e3, 5e3, 4e3, 1e3, 8e3, 9e3], [f"q{i}" for i in range(6)], name="ms")
+    )
+    assert run.sent_again == {"429": 2, "503": 1}  # queries, not sendings, and none of those that warmed it up
+    assert run.results.columns.tolist() == ["query_id", "doc_id", "score", "rank"]
+    assert run.results.values.tolist()[-2:] == [["q5", "d1", 0.5, 1], ["q5", "d0", 0.25, 2]]
+
+
+def test_a_run_of_no_queries_is_an_empty_table_and_no_times(index, encoders):
+    run = Retriever(index, encoders, System("dense")).run(queries_of())
+    assert run.results.columns.tolist() == ["query_id", "doc_id", "score", "rank"] and run.results.empty
+    assert run.ms.empty and run.ms.dtype == float and run.sent_again == {}
+
+
+def test_progress_is_told_by_the_systems_name_and_what_was_searched(index, encoders, monkeypatch):
+    told = []
+
+    class Bar:
+        def __init__(self, *of):
+            told.append(of)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, *count):
+            told.append(count)
+
+    monkeypatch.setattr("ragkit.evaluation.retriever.progress", Bar)
+    Retriever(index, encoders, System("dense", "colbert")).run(queries_of("one", "three"))
+    assert told == [(2, "dense→colbert: searching", "query"), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("most", "timed"), [(50, [0, 1, 2, 3, 4, 5, 6]), (7, [0, 1, 2, 3, 4, 5, 6]), (6, [0, 2, 4, 6]), (3, [0, 3, 6])]
+)
+def test_the_encoding_of_at_most_so_many_queries_spread_evenly_is_timed_one_at_a_time(monkeypatch, most, timed):
+    """Each a model's reading anew, the first five of them once before the clock counts."""
+    monkeypatch.setattr("ragkit.evaluation.retriever.ENCODED", most)
+    clock = Clock(monkeypatch)
+
+    class Slow(Drawn):
+        def _compute(self, texts, role):
+            for text in texts:
+                clock.work(text, len(text))
+            yield from super()._compute(texts, role)
+
+    queries = queries_of("one", "three", "four", "a", "fourteen", "seventeen", "no")
+    sample = queries.iloc[timed]
+    found = Retriever(None, {"dense": Slow("dense")}, System("dense")).encoding_ms(queries)
+    warm_up = min(5, len(timed))
+    assert clock.events[:warm_up] == sample["text"].tolist()[:5]
+    assert clock.events[warm_up:] == [event for text in sample["text"] for event in ("clock", text, "clock")]
+    expected = [1000.0 * len(text) for text in sample["text"]]
+    pd.testing.assert_series_equal(found, pd.Series(expected, sample["query_id"].tolist(), name="encoding_ms"))
+
+
+def test_the_encoding_of_no_queries_has_no_times(encoders):
+    found = Retriever(None, encoders, System("dense")).encoding_ms(queries_of())
+    assert found.empty and found.dtype == float and found.name == "encoding_ms"
+
+
 def test_it_says_what_it_is(index, encoders):
     assert (
         repr(Retriever(index, encoders, System("dense"), limit=7)) == f"<Retriever of dense, limit 7, over {index!r}>"
     )
     of_two = Retriever(index, encoders, System("dense", "colbert"), depth=9)
     assert repr(of_two) == f"<Retriever of dense→colbert, depth 9, limit 100, over {index!r}>"
+    assert repr(Retriever(index, encoders, of_two.system)).startswith("<Retriever of dense→colbert, depth 100, limit ")
+
+
+@pytest.mark.parametrize("name", ["depth", "limit", "per_side"])
+def test_a_number_of_documents_that_is_none_is_refused_by_its_name(index, encoders, name):
+    for value in (0, 1.5):
+        system, numbers = System("hybrid"), {name: value}
+        if name == "per_side":
+            system, numbers = System("hybrid", **numbers), {}
+        with pytest.raises(RagkitError, match=f"^{name} is {value}.*; expected a whole number from 1"):
+            Retriever(index, encoders, system, **numbers)
+
+
+def test_arguments_in_each_others_places_are_named(index, encoders):
+    with pytest.raises(RagkitError, match="system is 'dense'; expected a System"):
+        Retriever(index, encoders, "dense")
+    with pytest.raises(RagkitError, match="encoders is .*; expected a Mapping"):
+        Retriever(encoders, index, System("dense"))
 
 
 def test_what_a_system_needs_and_has_not_is_named(index, encoders):
     with pytest.raises(RagkitError, match="dense→tokens needs an encoder for tokens"):
         Retriever(index, encoders, System("dense", "tokens"))
+    with pytest.raises(RagkitError, match="hybrid→tokens needs an encoder for dense, bm25, tokens[.]$"):
+        Retriever(index, {}, System("hybrid", "tokens"))
     for system, rescore in ((System("dense", "oracle"), None), (System("dense", "colbert"), lambda *_: [])):
         with pytest.raises(RagkitError, match="`rescore` goes with a rerank by oracle or cross-encoder"):
             Retriever(index, encoders, system, rescore=rescore)

@@ -150,11 +150,11 @@ class Retriever:
 
     def _whole(self, hits: Hits) -> Hits:
         """Return the documents of rows."""
-        return hits if self.passage_of is None else [(self.passage_of[row], score) for row, score in hits]
+        return hits if not self.passage_of else [(self.passage_of[row], score) for row, score in hits]
 
     def _best(self, query_id: str, text: str, vectors: dict[str, Vector]) -> Hits:
         """Return the best row of each document, of as many documents as the limit says."""
-        if self.passage_of is None:
+        if not self.passage_of:
             return self._hits(query_id, text, vectors, self.limit)
         asked = -(-self.limit * len(self.passage_of) // self._documents)  # what so many documents have on average
         while True:  # until there are enough documents, however many passages of each come first
