@@ -43,7 +43,7 @@ OF_THEIR_OWN = {
     *("MuveraEncoder.encode_query", "MuveraEncoder.query_from", "MuveraEncoder.token_counts"),
     *("TokenPooledEncoder.encode_queries", "TokenPooledEncoder.encode_query", "TokenPooledEncoder.share"),
     *("TokenPooledEncoder.token_counts", "Index.__init__", "RagkitError.__init__", "race"),
-    "Index.memory_growth",
+    *("Index.memory_growth", "Index.allow"),
 }
 
 
