@@ -401,7 +401,11 @@ def _query(stub, name, request: models.QueryRequest, part):
             points = distribution_based_score_fusion(lists, first + limit)
     else:
         points = _merged(stub, name, request, first + limit)
-    return {"points": [_plain(point) for point in points[first:]]}
+    sent = [_plain(point) for point in points[first:]]
+    for point in sent if len(stub.shards(name)) > 1 else ():
+        if "payload" in point:  # what another node sends comes in any order
+            point["payload"] = dict(reversed(point["payload"].items()))
+    return {"points": sent}
 
 
 def _merged(stub, name, request: models.QueryRequest | models.Prefetch, limit: int) -> list[models.ScoredPoint]:
