@@ -183,14 +183,14 @@ def never(*_, **__):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", ["bm25", "hybrid", "dense+colbert"])
+@pytest.mark.parametrize(("system", "asked"), [("bm25", 20), ("hybrid", 40), ("dense+colbert", 20)])
 def test_a_comparison_that_a_strict_mode_refuses_is_refused_before_anything_is_encoded(
-    system, movies, own_cache, monkeypatch
+    system, asked, movies, own_cache, monkeypatch
 ):
     monkeypatch.setattr("ragkit.encoders.cached_encoder.CachedEncoder.encode_documents", never)
     monkeypatch.setattr("ragkit.encoders.cached_encoder.CachedEncoder.encode_queries", never)
-    with StubServer(strict={"max_query_limit": 19}) as stub:
-        with pytest.raises(RagkitError, match="gives a query at most 19 documents .*and 20 are asked for: raise it"):
+    with StubServer(strict={"max_query_limit": asked - 1}) as stub:
+        with pytest.raises(RagkitError, match=f"at most {asked - 1} documents .*and {asked} are asked for: raise it"):
             ragkit.compare(movies, [system], where=stub.url)
         assert not stub.collections
 

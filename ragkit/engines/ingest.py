@@ -200,7 +200,7 @@ def check_place(dataset: Dataset, encoders: Encoders, where: str | Path | None, 
     planned.check()
     if planned.remote:
         with _opened(dataset, encoders, where, None, planned) as index:
-            index.allow(min(limit, len(dataset.documents)))
+            index.allow(limit)
 
 
 def _opened(

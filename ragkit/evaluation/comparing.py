@@ -136,7 +136,7 @@ def _measure(
 ) -> tuple[list[SystemResult], dict, list[str]]:
     """Return the results of systems that share an index, of their twins too if it has shards; what answered, and notes
     on what was sent again."""
-    check_place(dataset, encoders, where, _most_asked(systems, depth))
+    check_place(dataset, encoders, where, _most_asked(systems, depth, len(dataset.documents)))
     for encoder in encoders.values():  # so that a model's own time and memory are not counted as the engine's
         encoder.prepare(dataset.passages)
         encoder.encode_queries(dataset.queries["text"].tolist())
@@ -173,10 +173,16 @@ def _measure(
     return results, engine, [note for run in runs if (note := sent_again_note(run.system, len(run.ms), run.sent_again))]
 
 
-def _most_asked(systems: list[System], depth: int) -> int:
-    """Return how many documents a query asks for at most: a fusion for all that its sides find."""
-    fused = [2 * system.of_each_side(depth) for system in systems if system.first in HYBRIDS]
-    return max(*fused, *(depth if system.rerank else LIMIT for system in systems), 0)
+def _most_asked(systems: list[System], depth: int, documents: int) -> int:
+    """Return how many documents a query asks for at most: a fusion for all that its sides find.
+
+    >>> [_most_asked([System("dense"), System("hybrid")], 10, documents) for documents in (5_000, 150, 20)]
+    [200, 200, 40]
+    >>> _most_asked([System("dense", "colbert")], 30, 5_000), _most_asked([System("dense")], 30, 5_000)
+    (30, 100)
+    """
+    fused = [2 * min(system.of_each_side(depth), documents) for system in systems if system.first in HYBRIDS]
+    return max([*fused, *(min(depth if system.rerank else LIMIT, documents) for system in systems)], default=0)
 
 
 def _may_have_shards(dataset: Dataset, where: str | Path | None) -> bool:
