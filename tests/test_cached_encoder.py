@@ -1,6 +1,7 @@
 """What every encoder with a cache does: nothing twice, in order, and nothing of another model, role or text."""
 
 import sqlite3
+from unittest.mock import MagicMock, call
 
 import numpy as np
 import pytest
@@ -236,23 +237,10 @@ def test_it_says_what_it_makes(own_cache):
 
 
 def test_progress_is_told_by_the_models_name_and_what_is_encoded(own_cache, monkeypatch):
-    told = []
-
-    class Bar:
-        def __init__(self, *of):
-            told.append(of)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def update(self, count):
-            told.append(count)
-
-    monkeypatch.setattr("ragkit.encoders.cached_encoder.progress", Bar)
+    bar = MagicMock()
+    monkeypatch.setattr("ragkit.encoders.cached_encoder.progress", bar)
     Lengths().encode_documents(["a", "bb", "ccc"])
     Lengths().encode_queries(["a"])
-    texts = [(3, "lengths 2: encoding documents", "text"), 2, 1, (1, "lengths 2: encoding queries", "text"), 1]
-    assert told == texts
+    what = [call(3, "lengths 2: encoding documents", "text"), call(1, "lengths 2: encoding queries", "text")]
+    assert bar.call_args_list == what
+    assert bar.return_value.__enter__.return_value.update.call_args_list == [call(2), call(1), call(1)]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from types import SimpleNamespace
+from unittest.mock import MagicMock, call
 
 import numpy as np
 import pandas as pd
@@ -359,24 +360,11 @@ def test_a_run_of_no_queries_is_an_empty_table_and_no_times(index, encoders):
 
 
 def test_progress_is_told_by_the_systems_name_and_what_was_searched(index, encoders, monkeypatch):
-    told = []
-
-    class Bar:
-        def __init__(self, *of):
-            told.append(of)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def update(self, *count):
-            told.append(count)
-
-    monkeypatch.setattr("ragkit.evaluation.retriever.progress", Bar)
+    bar = MagicMock()
+    monkeypatch.setattr("ragkit.evaluation.retriever.progress", bar)
     Retriever(index, encoders, System("dense", "colbert")).run(queries_of("one", "three"))
-    assert told == [(2, "dense→colbert: searching", "query"), (), ()]
+    assert bar.call_args_list == [call(2, "dense→colbert: searching", "query")]
+    assert bar.return_value.__enter__.return_value.update.call_args_list == [call(), call()]
 
 
 @pytest.mark.parametrize(
