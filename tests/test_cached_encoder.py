@@ -222,9 +222,9 @@ def test_what_is_no_list_of_texts_is_refused_before_anything_is_encoded(own_cach
     with pytest.raises(RagkitError) as caught:
         checked(texts)
     assert str(caught.value).startswith(message)
-    for call in (encoder.encode_documents, encoder.encode_queries, encoder.prepare, encoder.rows, encoder.stream):
+    for ask in (encoder.encode_documents, encoder.encode_queries, encoder.prepare, encoder.rows, encoder.stream):
         with pytest.raises(RagkitError):
-            list(call(texts))
+            list(ask(texts))
     assert encoder.asked == []
     assert checked(iter(["a", "b"])) == ["a", "b"]
 
