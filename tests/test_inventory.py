@@ -145,6 +145,9 @@ def test_one_that_does_not_answer_holds_up_none_that_fits(stub, movies, own_cach
     stub.seen.clear()
     assert built(movies, "bm25") == (name, True)
     assert len(stub.requests("GET", f"/collections/{silent}")) == 2
+    stub.heal()
+    stub.fail("GET", f"/collections/{silent}", *[SILENT] * 6)  # it comes back while it is waited for
+    assert built(movies, "bm25-modifier") == (silent, True)
 
 
 @pytest.mark.slow
@@ -193,6 +196,19 @@ def test_a_comparison_that_a_strict_mode_refuses_is_refused_before_anything_is_e
         with pytest.raises(RagkitError, match=f"at most {asked - 1} documents .*and {asked} are asked for: raise it"):
             ragkit.compare(movies, [system], where=stub.url)
         assert not stub.collections
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strict", [{"max_query_limit": 19}, {"search_allow_exact": False}])
+def test_what_is_refused_deletes_no_collection_that_was_there(strict, stub, movies, own_cache):
+    name, _ = built(movies, "bm25")
+    stub.strict = strict
+    for _ in range(2):
+        with pytest.raises(RagkitError, match=[*strict][0]):
+            ragkit.compare(movies, ["bm25"])
+    assert [*stub.collections] == [name]
+    stub.strict = {}
+    assert built(movies, "bm25") == (name, True)
 
 
 @pytest.mark.slow
